@@ -10,15 +10,16 @@ import abc
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, SupportsIndex, cast
 
 import gymnasium as gym
 
 from cmat_gym.core import prompts
 from cmat_gym.core.errors import InvalidAction, UsageError, choose
-from cmat_gym.core.protocol import PROTOCOLS, Call, Tool, parse_tool_call, split_thought
+from cmat_gym.core.protocol import PROTOCOLS, Call, Tool, format_tool_call, parse_tool_call, split_thought
 from cmat_gym.core.spaces import FreeText
 from cmat_gym.core.task import Score, Task, TaskSequence, TaskSource
 
@@ -137,19 +138,27 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         """Go to a state that `_get_state` gave for the same task."""
 
     @abc.abstractmethod
-    def expert_action(self) -> str:
-        """The expert's next action from the current state, whatever came before."""
+    def _render(self, call: Call) -> str:
+        """Write a call as an action of the text protocol: the inverse of `_parse`."""
 
-    def expert_thought(self) -> str:
-        """One short sentence on why the expert does what it does next."""
-        return ""
+    @abc.abstractmethod
+    def _expert(self) -> Call:
+        """The expert's next call from the current state, whatever came before."""
 
     @abc.abstractmethod
     def _cost_to_go(self) -> float:
         """Turns the expert needs from here to full success; infinity where it cannot succeed any more."""
 
-    def _admissible(self) -> list[str] | None:
-        """Actions that are valid now, in the current protocol's text form; None where they cannot be listed."""
+    def expert_thought(self) -> str:
+        """One short sentence on why the expert does what it does next."""
+        return ""
+
+    def summary(self) -> str:
+        """What the last action led to, in a few words, for the short-term memory."""
+        return self._observation.partition("\n")[0]
+
+    def _admissible(self) -> list[Call] | None:
+        """Calls that are valid now; None where they cannot be listed."""
         return None
 
     def _refused(self, reason: str, observation: str) -> str:
@@ -210,7 +219,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             reward += self.discount * self._potential - before
         return shown, reward, terminated, truncated, self._info(score, valid=valid)
 
-    def render(self) -> str | None:  # type: ignore[override]  # Gymnasium types the frame as a type variable
+    def render(self) -> str | None:
         """The current observation in mode `ansi`."""
         return self._observation if self.render_mode == "ansi" else None
 
@@ -234,6 +243,14 @@ class TextEnv(gym.Env[str, str], abc.ABC):
     def score(self) -> Score:
         """The official score of the state as it is, with its parts."""
         return self._score()
+
+    def expert_action(self) -> str:
+        """The expert's next action from the current state, whatever came before, in the environment's protocol."""
+        return self.format_call(self._expert())
+
+    def format_call(self, call: Call) -> str:
+        """Write a call as the agent would in the environment's protocol."""
+        return format_tool_call(call) if self.protocol == "tools" else self._render(call)
 
     def snapshot(self) -> Snapshot:
         """The whole episode as a value: pickle it, send it, `restore` it."""
@@ -274,9 +291,9 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             return wanted
         if isinstance(wanted, str):
             return self.tasks.find(wanted)
-        if isinstance(wanted, bool) or not hasattr(wanted, "__index__"):
+        if isinstance(wanted, bool) or not isinstance(wanted, SupportsIndex):
             raise UsageError(f"options['task'] must be a task id, an index or a Task, got {wanted!r}")
-        return self.split[wanted.__index__()]
+        return self.split[operator.index(wanted)]
 
     def _read(self, action: str) -> Call:
         if self.protocol == "tools":
@@ -300,7 +317,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         }
         admissible = [] if self._finished else self._admissible()
         if admissible is not None:
-            info["admissible_actions"] = admissible
+            info["admissible_actions"] = [self.format_call(call) for call in admissible]
         return info
 
     def _check_open(self) -> None:

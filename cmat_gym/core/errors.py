@@ -69,7 +69,7 @@ class MissingExtraError(CmatError, ImportError):
         super().__init__(f"{module!r} is not installed. It comes with: pip install 'cmat-gym[{extra}]'")
 
 
-class InvalidAction(Exception):  # noqa: N818 - an event inside a step, not an error of the caller
+class InvalidAction(Exception):
     """The agent's action cannot be carried out; the text tells the agent why."""
 
 

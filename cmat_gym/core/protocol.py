@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from cmat_gym.core import prompts
 from cmat_gym.core.errors import InvalidAction
 
-__all__ = ["PROTOCOLS", "Call", "Tool", "parse_tool_call", "split_thought"]
+__all__ = ["PROTOCOLS", "Call", "Tool", "format_tool_call", "parse_tool_call", "split_thought"]
 
 PROTOCOLS = {"text": "text-v1", "tools": "tools-v1"}
 """The protocols, each with the version that is written into every record."""
@@ -64,6 +64,11 @@ class Tool:
             "type": "function",
             "function": {"name": self.name, "description": self.description, "parameters": parameters},
         }
+
+
+def format_tool_call(call: Call) -> str:
+    """Write a call as the JSON object that `parse_tool_call` reads."""
+    return json.dumps({"name": call.name, "arguments": dict(call.arguments)}, ensure_ascii=False)
 
 
 def split_thought(text: str) -> tuple[str, str]:

@@ -22,9 +22,7 @@ class World(NamedTuple):
     summary: str
 
 
-WORLDS = (
-    World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),
-)
+WORLDS = (World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),)
 
 
 def register_worlds() -> None:
@@ -56,9 +54,7 @@ def world_class(entry_point: str) -> type[TextEnv]:
     return cast("type[TextEnv]", getattr(importlib.import_module(module), name))
 
 
-def make_world(
-    world: str, memory: str | MemoryConfig | None = "dual", **kwargs: Any
-) -> gym.Env[str, str]:
+def make_world(world: str, memory: str | MemoryConfig | None = "dual", **kwargs: Any) -> gym.Env[str, str]:
     """Build one environment; `gym.make` calls this with the keywords it was given.
 
     Args:

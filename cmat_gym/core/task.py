@@ -68,7 +68,7 @@ class Task:
 class Manifest(NamedTuple):
     """Fingerprint of a split: how many tasks were read, and SHA-256 over their content hashes in order."""
 
-    count: int
+    size: int
     sha256: str
 
 

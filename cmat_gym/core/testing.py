@@ -84,19 +84,15 @@ class CounterEnv(TextEnv):
     def _set_state(self, state: Any) -> None:
         self.count, self.target = state
 
-    def _admissible(self) -> list[str]:
-        if self.protocol == "tools":
-            return [f'{{"name": "{name}", "arguments": {{}}}}' for name in self._tool_table]
-        return list(self._tool_table)
+    def _admissible(self) -> list[Call]:
+        return [Call(name) for name in self._tool_table]
 
-    def expert_action(self) -> str:
-        """Towards the target, then stop."""
+    def _render(self, call: Call) -> str:
+        return call.name
+
+    def _expert(self) -> Call:
         gap = self.target - self.count
-        name = "stop" if gap == 0 else "up" if gap > 0 else "down"
-        return self._render(name)
-
-    def _render(self, name: str) -> str:
-        return name if self.protocol == "text" else f'{{"name": "{name}", "arguments": {{}}}}'
+        return Call("stop" if gap == 0 else "up" if gap > 0 else "down")
 
     def _cost_to_go(self) -> float:
         return abs(self.target - self.count) + 1
