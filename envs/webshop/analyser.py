@@ -81,17 +81,17 @@ class _Classes(dict[int, str]):
 
 
 def _word_pattern(letter: str, digit: str, connector: str, joins_letters: str, joins_digits: str, others: str) -> str:
-    """The word-break rules as one regular expression; it never backtracks, because nothing after a word can fail."""
-    letters = f"{letter}(?:{joins_letters}{letter})*"
-    digits = f"{digit}(?:{joins_digits}{digit})*"
-    run = f"(?:(?:{letters}|{digits})+{others})"
-    return f"(?:{connector})*{run}(?:(?:{connector})+{run})*(?:{connector})*"
+    """The word-break rules as one regular expression; possessive, so that no hostile text makes it backtrack."""
+    letters = f"{letter}(?:{joins_letters}{letter})*+"
+    digits = f"{digit}(?:{joins_digits}{digit})*+"
+    run = f"(?:(?:{letters}|{digits})++{others})"
+    return f"(?<!_)(?:{connector})*+{run}(?:(?:{connector})++{run})*+(?:{connector})*+"
 
 
 _CLASSES = _Classes()
-_ASCII_WORD = re.compile(_word_pattern("[A-Za-z]+", "[0-9]+", "_", "['.:]", "['.,;]", ""))
+_ASCII_WORD = re.compile(_word_pattern("[A-Za-z]++", "[0-9]++", "_", "['.:]", "['.,;]", ""))
 _CLASS_WORD = re.compile(
-    _word_pattern("(?:A[XZ]*)+", "(?:N[XZ]*)+", "_[XZ]*", "[':][XZ]*", "[',][XZ]*", "|(?:K[XZ]*)+")
+    _word_pattern("(?:A[XZ]*+)++", "(?:N[XZ]*+)++", "_[XZ]*", "[':][XZ]*", "[',][XZ]*", "|(?:K[XZ]*+)++")
     + "|P[XZ]*(?:(?<=Z)P[XZ]*)*|RR?[XZ]*|I[XZ]*"
 )
 
