@@ -1,0 +1,98 @@
+"""A world small enough to read at a glance, shipped for tests: yours and ours.
+
+`CounterEnv` asks the agent to bring a counter to a target with `up` and `down`, then say `stop`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cmat_gym.core.env import Outcome, TextEnv
+from cmat_gym.core.errors import InvalidAction
+from cmat_gym.core.protocol import Call, Tool
+from cmat_gym.core.task import Score, Task, TaskSource
+
+__all__ = ["CounterEnv", "CounterTasks"]
+
+
+class CounterTasks(TaskSource):
+    """Targets between -9 and 9, a million training tasks, starts that never occur in another split."""
+
+    domain = "counter"
+    name = "builtin-v0"
+
+    def sizes(self) -> Mapping[str, int]:
+        """Number of tasks by split."""
+        return {"train": 1_000_000, "dev": 50, "test": 50}
+
+    def make(self, split: str, index: int) -> Task:
+        """A start value that names split and index, and a target at most nine away from it."""
+        lane = ("train", "dev", "test").index(split)
+        start = 100 * (3 * index + lane)
+        distance = int(np.random.default_rng([lane, index]).integers(-9, 10))
+        return Task(
+            id=self.task_id(split, index),
+            domain=self.domain,
+            split=split,
+            source=self.name,
+            instruction=f"Bring the counter to {start + distance}.",
+            payload={"start": start, "target": start + distance},
+            max_turns=20,
+        )
+
+
+class CounterEnv(TextEnv):
+    """Count up or down to a target."""
+
+    domain = "counter"
+    tools = (Tool("up", "Add one."), Tool("down", "Subtract one."), Tool("stop", "Finish."))
+
+    def __init__(self, *, source: str = "builtin", backend: None = None, **kwargs: Any) -> None:
+        super().__init__(CounterTasks(), **kwargs)
+        self.count = self.target = 0
+
+    @property
+    def system_prompt(self) -> str:
+        """The three words the agent may say."""
+        return "Answer with up, down or stop."
+
+    def _begin(self, task: Task) -> str:
+        self.count, self.target = task.payload["start"], task.payload["target"]
+        return f"{task.instruction} It shows {self.count}."
+
+    def _parse(self, action: str) -> Call:
+        if action not in self._tool_table:
+            raise InvalidAction("say up, down or stop.")
+        return Call(action)
+
+    def _apply(self, call: Call) -> Outcome:
+        if call.name == "stop":
+            return Outcome("Stopped.", terminated=True)
+        self.count += 1 if call.name == "up" else -1
+        return Outcome(f"It shows {self.count}.")
+
+    def _score(self) -> Score:
+        hit = self.count == self.target
+        return Score(float(hit), hit)
+
+    def _get_state(self) -> Any:
+        return [self.count, self.target]
+
+    def _set_state(self, state: Any) -> None:
+        self.count, self.target = state
+
+    def _admissible(self) -> list[Call]:
+        return [Call(name) for name in self._tool_table]
+
+    def _render(self, call: Call) -> str:
+        return call.name
+
+    def _expert(self) -> Call:
+        gap = self.target - self.count
+        return Call("stop" if gap == 0 else "up" if gap > 0 else "down")
+
+    def _cost_to_go(self) -> float:
+        return abs(self.target - self.count) + 1
