@@ -240,6 +240,21 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             raise UsageError("There is no task yet: call reset() first")
         return self._task
 
+    def find_task(self, wanted: object) -> Task:
+        """The task a caller means: a `Task` itself, a task id, or an index into the split.
+
+        Raises:
+            TaskError, IndexError: There is no such task.
+            UsageError: It is none of the three.
+        """
+        if isinstance(wanted, Task):
+            return wanted
+        if isinstance(wanted, str):
+            return self.tasks.find(wanted)
+        if isinstance(wanted, bool) or not isinstance(wanted, SupportsIndex):
+            raise UsageError(f"options['task'] must be a task id, an index or a Task, got {wanted!r}")
+        return self.split[operator.index(wanted)]
+
     def score(self) -> Score:
         """The official score of the state as it is, with its parts."""
         return self._score()
@@ -287,13 +302,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         wanted = options.get("task")
         if wanted is None:
             return self.split[int(self.np_random.integers(len(self.split)))]
-        if isinstance(wanted, Task):
-            return wanted
-        if isinstance(wanted, str):
-            return self.tasks.find(wanted)
-        if isinstance(wanted, bool) or not isinstance(wanted, SupportsIndex):
-            raise UsageError(f"options['task'] must be a task id, an index or a Task, got {wanted!r}")
-        return self.split[operator.index(wanted)]
+        return self.find_task(wanted)
 
     def _read(self, action: str) -> Call:
         if self.protocol == "tools":
