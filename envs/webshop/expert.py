@@ -29,11 +29,15 @@ class Plan(NamedTuple):
 
 
 class _Target(NamedTuple):
-    """A product of a list of results that is worth buying, and the clicks from the list to the purchase."""
+    """A product worth buying among the results of a query: on which page, and clicks from there to the purchase."""
 
-    cost: int
-    page: int
     product: Product
+    page: int
+    clicks: int
+
+    def cost(self, page: int) -> int:
+        """Actions from another page of the same results."""
+        return abs(self.page - page) + self.clicks
 
 
 class WebShopExpert:
@@ -51,7 +55,7 @@ class WebShopExpert:
         self.backend = backend
         self.goal = goal
         self._wishes: dict[str, dict[str, str] | None] = {}  # asin -> options to choose; None: not worth buying
-        self._targets: dict[str, list[_Target]] = {}  # query -> products worth buying among its results
+        self._targets: dict[str, list[_Target]] = {}  # query -> what is worth buying among its results
 
     # Answers ----------------------------------------------------------------------------------------------------------
 
@@ -96,29 +100,31 @@ class WebShopExpert:
 
     @cached_property
     def _search(self) -> Plan:
-        """The first query, in the order a customer would try them, with a good product on its first page."""
-        best = Plan(math.inf, "", "")
+        """The query with the nearest good product; of equals the first, in the order a customer would try them."""
+        best = Plan(math.inf, f"search[{self.goal.query}]", "I look for what there is.")
         for query in self._queries():
-            cost = 1 + min((target.cost + target.page - 1 for target in self._good(query)), default=math.inf)
-            if cost < best.cost:
-                best = Plan(cost, f"search[{query}]", f"I search for {self.goal.query} with the words of the request.")
-            if best.cost <= 1 + self._shortest_purchase:
-                break
+            nearest = self._nearest(query, page=1)
+            if nearest is not None and 1 + nearest.cost(1) < best.cost:
+                thought = f"I search for {self.goal.query} in the words of the request."
+                best = Plan(1 + nearest.cost(1), f"search[{query}]", thought)
+                if nearest.page == 1:
+                    break
         return best
 
     def _on_results(self, session: Session) -> Plan:
         """Open the nearest good product, turn pages towards it, or start over if that is shorter."""
         here = session.number
-        nearest = min(self._good(session.query), key=lambda target: target.cost + abs(target.page - here), default=None)
-        if nearest is None or nearest.cost + abs(nearest.page - here) > 1 + self._search.cost:
-            return Plan(1 + self._search.cost, f"click[{pages.BACK_TO_SEARCH}]", "Better words will find it sooner.")
-        cost = nearest.cost + abs(nearest.page - here)
+        nearest = self._nearest(session.query, here)
+        if nearest is None or nearest.cost(here) > 1 + self._search.cost:
+            return Plan(1 + self._search.cost, f"click[{pages.BACK_TO_SEARCH}]", "Other words will find it sooner.")
+        product = nearest.product
         if nearest.page == here:
-            thought = f"{nearest.product.asin} at {nearest.product.price_tag} looks right."
-            return Plan(cost, f"click[{nearest.product.asin.lower()}]", thought)
-        if nearest.page > here:
-            return Plan(cost, f"click[{pages.NEXT_PAGE}]", "Nothing here fits, so I look at the next page.")
-        return Plan(cost, f"click[{pages.PREV_PAGE}]", "The better ones were on an earlier page.")
+            action, thought = product.asin.lower(), f"{product.asin} at {product.price_tag} looks right."
+        elif nearest.page > here:
+            action, thought = pages.NEXT_PAGE, "Nothing on this page fits, so I turn to the next."
+        else:
+            action, thought = pages.PREV_PAGE, "The better ones were on an earlier page."
+        return Plan(nearest.cost(here), f"click[{action}]", thought)
 
     def _on_item(self, session: Session) -> Plan:
         """Choose what is not chosen yet and buy; or leave a product that is not worth buying."""
@@ -155,17 +161,16 @@ class WebShopExpert:
         for query in queries:
             yield " ".join(query.lower().replace("[", " ").replace("]", " ").split())
 
-    def _good(self, query: str) -> list[_Target]:
-        """Products worth buying among the results of a query."""
+    def _nearest(self, query: str, page: int) -> _Target | None:
+        """Of the products worth buying among the results of a query, the one nearest to a page of them."""
         if query not in self._targets:
-            targets = []
-            for rank, position in enumerate(self.backend.hits(query)):
-                product = self.backend.products[position]
-                wishes = self._wishes_for(product)
-                if wishes is not None:
-                    targets.append(_Target(len(wishes) + 2, rank // RESULTS_PER_PAGE + 1, product))
-            self._targets[query] = targets
-        return self._targets[query]
+            products = [self.backend.products[position] for position in self.backend.hits(query)]
+            self._targets[query] = [
+                _Target(product, rank // RESULTS_PER_PAGE + 1, len(wishes) + 2)  # open, choose, buy
+                for rank, product in enumerate(products)
+                if (wishes := self._wishes_for(product)) is not None
+            ]
+        return min(self._targets[query], key=lambda target: target.cost(page), default=None)
 
     def _wishes_for(self, product: Product) -> dict[str, str] | None:
         """Options to choose, in page order, so that the purchase scores 1.0; None where it cannot.
@@ -175,8 +180,61 @@ class WebShopExpert:
         asin = product.asin
         if asin not in self._wishes:
             own = asin == self.goal.asin
-            # Only products of the same kind and price class are scored: the others are never needed, and it is quick.
-            likely = own or (product.query == self.goal.query and product.price <= self.goal.price_upper)
-            wishes = self._chosen(product) if likely else {}
-            self._wishes[asin] = wishes if own or (likely and self._satisfies(product, wishes)) else None
+            # A quick look first, as most products are of another kind or too dear.
+            if own or (product.query == self.goal.query and product.price <= self.goal.price_upper):
+                wishes = self._chosen(product)
+                self._wishes[asin] = wishes if own or self._satisfies(product, wishes) else None
+            else:
+                self._wishes[asin] = None
         return self._wishes[asin]
+
+    def _chosen(self, product: Product) -> dict[str, str]:
+        """The options of a product that the request asks for, as far as it has them and they can be clicked."""
+        session = Session("item", asin=product.asin)
+        for name, values in product.options.items():
+            value = self._asked(product, name, values, dict(session.options))
+            if value is not None:
+                after = self.backend.step(session, "click", value).session
+                # A value that stands under two options is stored under the last one: there the click would not help.
+                session = after if dict(after.options).get(name) == value else session
+        return dict(session.options)
+
+    def _asked(self, product: Product, name: str, values: tuple[str, ...], chosen: dict[str, str]) -> str | None:
+        if isinstance(self.goal.options, dict):
+            value = self.goal.options.get(name)
+            return value if value in values else None
+        # People name no options, only values, and the score matches them loosely: take the value that raises it most.
+        best = max(values, key=lambda value: self._worth(product, {**chosen, name: value}))
+        return best if self._worth(product, {**chosen, name: best}) > self._worth(product, chosen) else None
+
+    def _worth(self, product: Product, options: dict[str, str]) -> float:
+        return score_webshop(self.goal, product, options).value
+
+    def _satisfies(self, product: Product, options: dict[str, str]) -> bool:
+        return self._worth(product, options) == 1.0
+
+    @cached_property
+    def _own_product(self) -> Product | None:
+        position = self.backend.products.position(self.goal.asin)
+        return None if position is None else self.backend.products[position]
+
+    @cached_property
+    def _solvable(self) -> bool:
+        """Whether the goal's own product, bought with the right options, scores 1.0."""
+        product = self._own_product
+        return product is not None and self._satisfies(product, self._chosen(product))
+
+    def _objection(self, product: Product) -> str:
+        """What is wrong with a product that is not worth buying, as far as it can be said in a few words."""
+        goal = self.goal
+        if product.query != goal.query:
+            return f"These are {product.query}, not {goal.query}."
+        if product.price > goal.price_upper:
+            return f"{product.price_tag} is more than {goal.price_upper:.0f} dollars."
+        for name, value in goal.options.items() if isinstance(goal.options, dict) else ():
+            if value not in product.options.get(name, ()):
+                return f"It is not offered in {name} {value}."
+        for attribute in goal.attributes:
+            if attribute not in product.attributes:
+                return f"This one is not {attribute}."
+        return "This is not quite what was asked for."
