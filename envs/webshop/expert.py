@@ -1,7 +1,7 @@
 """The oracle of the shop: from any page, the shortest way to a purchase that scores 1.0.
 
-It knows the goal and the shelves, but walks like a customer: it searches only where there is a search box, with words
-of the request, and opens only what a page lists.
+It knows the goal and the shelves, but walks like a customer: it searches with words of the request, opens only what a
+page lists, and goes back from what does not fit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from cmat_gym.core.errors import UsageError
-from cmat_gym.envs.webshop import pages
+from cmat_gym.envs.webshop import pages, prompts
 from cmat_gym.envs.webshop.backend import RESULTS_PER_PAGE, Session, WebShopBackend
 from cmat_gym.envs.webshop.records import Goal, Product
 from cmat_gym.envs.webshop.scorer import score_webshop
@@ -21,10 +21,11 @@ __all__ = ["Plan", "WebShopExpert"]
 
 
 class Plan(NamedTuple):
-    """What to do now, why, and how many actions (this one included) remain until the purchase."""
+    """How many actions remain until the purchase, and the first of them: its kind, its argument, and the reason."""
 
     cost: float
-    action: str
+    kind: str
+    argument: str
     thought: str
 
 
@@ -47,39 +48,43 @@ class WebShopExpert:
     reach a score of 1.0 (real goals with options nobody offers), it still goes for it, and `cost_to_go` is infinite.
 
     Args:
-        backend: The shop; only read.
         goal: What the customer wants.
+        backend: The shop; only read.
     """
 
-    def __init__(self, backend: WebShopBackend, goal: Goal) -> None:
-        self.backend = backend
+    def __init__(self, goal: Goal, backend: WebShopBackend) -> None:
         self.goal = goal
+        self.backend = backend
         self._wishes: dict[str, dict[str, str] | None] = {}  # asin -> options to choose; None: not worth buying
         self._targets: dict[str, list[_Target]] = {}  # query -> what is worth buying among its results
 
     # Answers ----------------------------------------------------------------------------------------------------------
 
-    def action(self, session: Session) -> str:
-        """The next action of the shortest plan.
+    def next_action(self, session: Session) -> tuple[str, str]:
+        """Kind and argument of the first action of the shortest plan.
 
         Raises:
             UsageError: The purchase is made.
         """
-        return self.plan(session).action
+        plan = self.plan(session)
+        return plan.kind, plan.argument
 
     def thought(self, session: Session) -> str:
-        """One short sentence on why the next action is right."""
+        """One short sentence on why the next action is right.
+
+        Raises:
+            UsageError: The purchase is made.
+        """
         return self.plan(session).thought
 
     def cost_to_go(self, session: Session) -> float:
         """Number of actions from here to a purchase that scores 1.0; infinity where there is none."""
         if session.purchased:
-            product, options = self.backend.purchase(session)
-            return 0.0 if score_webshop(self.goal, product, options).value == 1.0 else math.inf
+            return 0.0 if self._satisfies(*self.backend.purchase(session)) else math.inf
         return self.plan(session).cost if self._solvable else math.inf
 
     def plan(self, session: Session) -> Plan:
-        """The shortest plan from a session.
+        """The shortest plan from a session: on from this page, or with a new search, if that is shorter.
 
         Raises:
             UsageError: The purchase is made.
@@ -94,59 +99,55 @@ class WebShopExpert:
             case "item":
                 return self._on_item(session)
             case _:
-                return self._on_sub_page(session)
+                return self._back(self._on_item(session._replace(page="item")), prompts.THINK_SEEN)
 
     # Plans by page ----------------------------------------------------------------------------------------------------
 
     @cached_property
     def _search(self) -> Plan:
         """The query with the nearest good product; of equals the first, in the order a customer would try them."""
-        best = Plan(math.inf, f"search[{self.goal.query}]", "I look for what there is.")
+        thought = prompts.THINK_SEARCH.format(query=self.goal.query)
+        best = Plan(math.inf, "search", self.goal.query, thought)
         for query in self._queries():
             nearest = self._nearest(query, page=1)
             if nearest is not None and 1 + nearest.cost(1) < best.cost:
-                thought = f"I search for {self.goal.query} in the words of the request."
-                best = Plan(1 + nearest.cost(1), f"search[{query}]", thought)
+                best = Plan(1 + nearest.cost(1), "search", query, thought)
                 if nearest.page == 1:
                     break
         return best
 
     def _on_results(self, session: Session) -> Plan:
-        """Open the nearest good product, turn pages towards it, or start over if that is shorter."""
+        """Open the nearest good product, or turn pages towards it."""
         here = session.number
         nearest = self._nearest(session.query, here)
-        if nearest is None or nearest.cost(here) > 1 + self._search.cost:
-            return Plan(1 + self._search.cost, f"click[{pages.BACK_TO_SEARCH}]", "Other words will find it sooner.")
+        if nearest is None or nearest.cost(here) > self._search.cost:
+            return self._search._replace(thought=prompts.THINK_SEARCH_AGAIN.format(query=self.goal.query))
         product = nearest.product
         if nearest.page == here:
-            action, thought = product.asin.lower(), f"{product.asin} at {product.price_tag} looks right."
-        elif nearest.page > here:
-            action, thought = pages.NEXT_PAGE, "Nothing on this page fits, so I turn to the next."
-        else:
-            action, thought = pages.PREV_PAGE, "The better ones were on an earlier page."
-        return Plan(nearest.cost(here), f"click[{action}]", thought)
+            thought = prompts.THINK_OPEN.format(asin=product.asin, price=product.price_tag)
+            return Plan(nearest.clicks, "click", product.asin.lower(), thought)
+        if nearest.page > here:
+            return Plan(nearest.cost(here), "click", pages.NEXT_PAGE, prompts.THINK_NEXT)
+        return Plan(nearest.cost(here), "click", pages.PREV_PAGE, prompts.THINK_PREVIOUS)
 
     def _on_item(self, session: Session) -> Plan:
-        """Choose what is not chosen yet and buy; or leave a product that is not worth buying."""
+        """Choose what is not chosen yet and buy; go back from a product that is not worth buying."""
         product, chosen = self.backend.purchase(session)
         wishes = self._wishes_for(product)
         if wishes is None:
-            before = session._replace(page="results", asin="", options=())
-            return self._leave(self._on_results(before), self._objection(product))
+            results = session._replace(page="results", asin="", options=())
+            return self._back(self._on_results(results), self._objection(product))
         missing = [(name, value) for name, value in wishes.items() if chosen.get(name) != value]
-        if missing:
-            name, value = missing[0]
-            return Plan(len(missing) + 1, f"click[{value}]", f"The request says {name} {value}.")
-        return Plan(1, f"click[{pages.BUY_NOW}]", "Everything fits the request, so I buy it.")
+        if not missing:
+            return Plan(1, "click", pages.BUY_NOW, prompts.THINK_BUY)
+        name, value = missing[0]
+        return Plan(len(missing) + 1, "click", value, prompts.THINK_OPTION.format(name=name, value=value))
 
-    def _on_sub_page(self, session: Session) -> Plan:
-        return self._leave(self._on_item(session._replace(page="item")), "I have read enough here.")
-
-    def _leave(self, before: Plan, thought: str) -> Plan:
-        """Go to the previous page, whose plan is `before`, or straight to the search box if that is shorter."""
-        if before.cost <= self._search.cost:
-            return Plan(1 + before.cost, f"click[{pages.PREV_PAGE}]", thought)
-        return Plan(1 + self._search.cost, f"click[{pages.BACK_TO_SEARCH}]", thought)
+    def _back(self, before: Plan, thought: str) -> Plan:
+        """Go to the page before this one, where the plan is `before`."""
+        if 1 + before.cost > self._search.cost:
+            return self._search._replace(thought=thought)
+        return Plan(1 + before.cost, "click", pages.PREV_PAGE, thought)
 
     # What is worth buying ---------------------------------------------------------------------------------------------
 
@@ -228,13 +229,13 @@ class WebShopExpert:
         """What is wrong with a product that is not worth buying, as far as it can be said in a few words."""
         goal = self.goal
         if product.query != goal.query:
-            return f"These are {product.query}, not {goal.query}."
+            return prompts.THINK_OTHER_KIND.format(query=product.query, wanted=goal.query)
         if product.price > goal.price_upper:
-            return f"{product.price_tag} is more than {goal.price_upper:.0f} dollars."
+            return prompts.THINK_TOO_DEAR.format(price=product.price_tag, cap=goal.price_upper)
         for name, value in goal.options.items() if isinstance(goal.options, dict) else ():
             if value not in product.options.get(name, ()):
-                return f"It is not offered in {name} {value}."
+                return prompts.THINK_NO_OPTION.format(name=name, value=value)
         for attribute in goal.attributes:
             if attribute not in product.attributes:
-                return f"This one is not {attribute}."
-        return "This is not quite what was asked for."
+                return prompts.THINK_NO_ATTRIBUTE.format(attribute=attribute)
+        return prompts.THINK_NO_FIT
