@@ -56,7 +56,7 @@ class PretrainConfig:
     seed: int = 0
     episodes: int = 16_000
     shops: int = 160
-    shop_size: int = 300
+    shop_size: int = 500
     first_shop_seed: int = 1000
     mistake_rates: tuple[float, ...] = (0.05, 0.3, 0.6, 1.0)
     vocabulary: int = 4096
@@ -96,9 +96,8 @@ def collect_turns(config: PretrainConfig) -> Iterator[TextTurn]:
             observation, info = env.reset(seed=int(generator.integers(2**31)))
             done = False
             while not done:
-                choices = [a for a in info["admissible_actions"] if a != "click[buy now]"]
-                mistake = generator.random() < rate and choices
-                action = str(generator.choice(choices)) if mistake else expert()
+                mistake = generator.random() < rate
+                action = str(generator.choice(info["admissible_actions"])) if mistake else expert()
                 yield TextTurn(observation, action)
                 observation, _, terminated, truncated, info = env.step(action)
                 done = terminated or truncated
@@ -124,7 +123,7 @@ def train_tokenizer(turns: Sequence[TextTurn], vocabulary: int) -> PreTrainedTok
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((f"{t.observation} {t.action}" for t in turns), trainer)
+    tokenizer.train_from_iterator((f"{t.observation}\n{t.action}" for t in turns), trainer)
     tokenizer.add_tokens(separators)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -234,17 +233,17 @@ def _losses(
     """Mean cross-entropy of the action tokens, and of a random share of the page's tokens."""
     length = max(len(p) + len(a) for p, a in rows)
     ids = torch.zeros(len(rows), length, dtype=torch.long)  # [batch, time], padded on the right
-    mask = torch.zeros(len(rows), length, dtype=torch.long)
+    is_prompt = torch.zeros(len(rows), length, dtype=torch.bool)
     is_action = torch.zeros(len(rows), length, dtype=torch.bool)
     for i, (prompt, action) in enumerate(rows):
         end = len(prompt) + len(action)
         ids[i, :end] = torch.tensor([*prompt, *action])
-        mask[i, :end] = 1
+        is_prompt[i, : len(prompt)] = True
         is_action[i, len(prompt) : end] = True
-    picked = torch.from_numpy(generator.random((len(rows), length)) < config.prompt_share)
-    is_prompt = mask.bool() & ~is_action & picked
+    is_prompt &= torch.from_numpy(generator.random((len(rows), length)) < config.prompt_share)
 
-    hidden = model.model(input_ids=ids, attention_mask=mask).last_hidden_state[:, :-1]  # [batch, time - 1, hidden]
+    # Padding stands on the right, where a causal model cannot see it, so no mask is needed.
+    hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]  # [batch, time - 1, hidden]
     losses = []
     for chosen in (is_action[:, 1:], is_prompt[:, 1:]):
         logits = model.lm_head(hidden[chosen])  # only the predicted positions ever get logits

@@ -12,7 +12,8 @@ from cmat_gym.core.task import Score, Task
 from cmat_gym.envs.webshop import prompts
 from cmat_gym.envs.webshop.backend import Session, WebShopBackend, parse_action
 from cmat_gym.envs.webshop.expert import WebShopExpert
-from cmat_gym.envs.webshop.pages import SUB_PAGES
+from cmat_gym.envs.webshop.nouns import make_tagger
+from cmat_gym.envs.webshop.pages import SUB_PAGES, Mode
 from cmat_gym.envs.webshop.records import Goal
 from cmat_gym.envs.webshop.scorer import score_webshop
 from cmat_gym.envs.webshop.tasks import goal_from_payload, open_shop
@@ -63,7 +64,7 @@ class WebShopEnv(TextEnv):
     | `observation_mode` | `"text"` | or `"text_rich"` |
     | `catalogue_seed`, `catalogue_size` | 0, 1000 | which builtin shop |
     | `feedback` | True | say what was wrong with a refused action; False shows the page only, as the original does |
-    | `tagger` | `"embedded"` | or `"spacy"`: what counts as a noun of a title |
+    | `tagger` | `"builtin"` | or `"spacy"`: what counts as a noun of a title |
 
     ## Example Episode
     ```
@@ -108,7 +109,7 @@ class WebShopEnv(TextEnv):
         catalogue_seed: int = 0,
         catalogue_size: int = 1000,
         feedback: bool = True,
-        tagger: str = "embedded",
+        tagger: str = "builtin",
     ) -> None:
         choose("backend", backend or "embedded", ["embedded"])
         shop = open_shop(source, catalogue_seed, catalogue_size)
@@ -122,9 +123,10 @@ class WebShopEnv(TextEnv):
             render_mode=render_mode,
         )
         self.shop: WebShopBackend = shop.backend
-        self.observation_mode = choose("observation mode", observation_mode, OBSERVATION_MODES)
+        choose("observation mode", observation_mode, OBSERVATION_MODES)
+        self.observation_mode: Mode = "text_rich" if observation_mode == "text_rich" else "text"
         self.feedback = feedback
-        self.tagger = choose("tagger", tagger, ["embedded", "spacy"])
+        self.tagger = make_tagger(tagger)
         self.session = Session()
         self._goal: Goal | None = None
         self._expert_cache: WebShopExpert | None = None
@@ -169,7 +171,8 @@ class WebShopEnv(TextEnv):
     def _score(self) -> Score:
         if not self.session.purchased:
             return Score(0.0, False)
-        return score_webshop(self.goal, *self.shop.purchase(self.session), tagger=self.tagger)
+        score = score_webshop(self.goal, *self.shop.purchase(self.session), tagger=self.tagger)
+        return Score(score.value, score.success, score._asdict())
 
     def _page(self) -> str:
         reward = self._score().value if self.session.purchased else 0.0
