@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -68,7 +68,8 @@ def _read(name: str) -> str:
 def phrases() -> Phrases:
     """The sentence patterns, from `data/phrases.json`."""
     table = json.loads(_read("phrases.json"))
-    return Phrases(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return Phrases(**fields)
 
 
 @cache
@@ -163,7 +164,7 @@ def _other_attribute(kind: ProductType, design: _Design, dice: Dice) -> _Design:
 
 def _dearer(kind: ProductType, design: _Design, dice: Dice) -> _Design:
     """A sibling above the cap of most requests for the first: caps lie 10 to 40 dollars over the price."""
-    return design._replace(price=design.price * 1.2 + dice.between(18, 48))
+    return design._replace(price=design.price * 1.2 + dice.between(24, 54))
 
 
 def _other_values(kind: ProductType, design: _Design, dice: Dice) -> _Design:
