@@ -32,6 +32,7 @@ _PUBLIC = {
     "read_trajectories": "cmat_gym.core.trajectory",
     "replay": "cmat_gym.core.trajectory",
     "restore": "cmat_gym.core.env",
+    "rollout": "cmat_gym.core.rollout",
     "snapshot": "cmat_gym.core.env",
     "write_trajectories": "cmat_gym.core.trajectory",
 }

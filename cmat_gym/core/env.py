@@ -26,6 +26,7 @@ from cmat_gym.core.task import Score, Task, TaskSequence, TaskSource
 __all__ = ["REWARDS", "Outcome", "Snapshot", "TextEnv", "base_env", "restore", "snapshot"]
 
 REWARDS = ("outcome", "progress")
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 MAX_ACTION_LENGTH = 1 << 16  # characters of an action that are read; longer ones are refused as an observation
 
 
@@ -240,6 +241,21 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             raise UsageError("There is no task yet: call reset() first")
         return self._task
 
+    def find_task(self, wanted: object) -> Task:
+        """The task a caller means: a `Task` itself, a task id, or an index into the split.
+
+        Raises:
+            TaskError, IndexError: There is no such task.
+            UsageError: It is none of the three.
+        """
+        if isinstance(wanted, Task):
+            return wanted
+        if isinstance(wanted, str):
+            return self.tasks.find(wanted)
+        if isinstance(wanted, bool) or not isinstance(wanted, SupportsIndex):
+            raise UsageError(f"options['task'] must be a task id, an index or a Task, got {wanted!r}")
+        return self.split[operator.index(wanted)]
+
     def score(self) -> Score:
         """The official score of the state as it is, with its parts."""
         return self._score()
@@ -273,9 +289,8 @@ class TextEnv(gym.Env[str, str], abc.ABC):
 
     def state_key(self) -> str:
         """Hash of the task, the turn and the world's true state: equal keys mean the same future."""
-        state = json.dumps(self._get_state(), sort_keys=True, separators=(",", ":"))
         digest = hashlib.blake2b(self._key_prefix, digest_size=16)
-        digest.update(f"{self._turn}/{self._turn_limit}/{state}".encode())
+        digest.update(f"{self._turn}/{self._turn_limit}/{_canonical(self._get_state())}".encode())
         return digest.hexdigest()
 
     # The template's own steps ---------------------------------------------------------------------------------------
@@ -287,13 +302,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         wanted = options.get("task")
         if wanted is None:
             return self.split[int(self.np_random.integers(len(self.split)))]
-        if isinstance(wanted, Task):
-            return wanted
-        if isinstance(wanted, str):
-            return self.tasks.find(wanted)
-        if isinstance(wanted, bool) or not isinstance(wanted, SupportsIndex):
-            raise UsageError(f"options['task'] must be a task id, an index or a Task, got {wanted!r}")
-        return self.split[operator.index(wanted)]
+        return self.find_task(wanted)
 
     def _read(self, action: str) -> Call:
         if self.protocol == "tools":

@@ -13,9 +13,11 @@ import gymnasium as gym
 from cmat_gym.core.env import base_env
 from cmat_gym.core.errors import ReplayError, TaskError, UsageError
 from cmat_gym.core.protocol import PROTOCOLS
-from cmat_gym.core.roles import Info, SampledAction, TokenSample
+from cmat_gym.core.roles import Info, Review, SampledAction, TokenSample
+from cmat_gym.core.task import Task
 
 __all__ = [
+    "NOTED_INFO",
     "RECORDED_INFO",
     "Trajectory",
     "Turn",
@@ -28,6 +30,7 @@ __all__ = [
 
 FORMAT = 1
 RECORDED_INFO = ("score", "success", "valid_action", "state_key")
+NOTED_INFO = ("env_reward", "critic_reward", "review")  # written by wrappers; kept as notes where they are present
 
 
 @dataclass(frozen=True)
@@ -126,18 +129,19 @@ def _turn_from_json(data: Mapping[str, Any]) -> Turn:
     return Turn(**{**data, "sample": sample})
 
 
-def new_trajectory(env: gym.Env[Any, Any], policy: str = "") -> Trajectory:
-    """An empty record of the episode that `env` has just opened."""
+def new_trajectory(env: gym.Env[Any, Any], policy: str = "", task: Task | None = None) -> Trajectory:
+    """An empty record of the episode that `env` has just opened, or of `task`, which it is about to open."""
     base = base_env(env)
+    task = task or base.task
     spec = env.spec
     kwargs = dict(spec.kwargs) if spec is not None else {}
     kwargs.pop("world", None)
     return Trajectory(
         env_id=spec.id if spec is not None else type(base).__name__,
         env_kwargs={key: value for key, value in kwargs.items() if _is_json(value)},
-        task_id=base.task.id,
+        task_id=task.id,
         protocol=PROTOCOLS[base.protocol],
-        instruction=base.task.instruction,
+        instruction=task.instruction,
         policy=policy,
     )
 
@@ -145,7 +149,10 @@ def new_trajectory(env: gym.Env[Any, Any], policy: str = "") -> Trajectory:
 def make_turn(
     observation: str, action: str, reward: float, terminated: bool, truncated: bool, info: Info, **notes: Any
 ) -> Turn:
-    """Build the record of one step; a `SampledAction` brings its tokens along."""
+    """Build the record of one step; a `SampledAction` brings its tokens along, and wrappers' entries become notes."""
+    noted = {
+        key: info[key]._asdict() if isinstance(info[key], Review) else info[key] for key in NOTED_INFO if key in info
+    }
     return Turn(
         observation=observation,
         action=str(action),
@@ -153,7 +160,7 @@ def make_turn(
         terminated=terminated,
         truncated=truncated,
         sample=action.sample if isinstance(action, SampledAction) else None,
-        notes=notes,
+        notes={**noted, **notes},
         **{key: info[key] for key in RECORDED_INFO},
     )
 
