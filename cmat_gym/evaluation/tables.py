@@ -72,16 +72,23 @@ def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     ]
 
 
-def terminal_table(evaluations: Sequence[Evaluation], title: str = "") -> Table:
-    """The table for a rich console."""
+def terminal_table(evaluations: Sequence[Evaluation], title: str = "", *, width: int = 100) -> Table:
+    """The table for a rich console of `width` columns; below 100 it leaves tokens and seconds out."""
     # `Text` keeps rich from reading markup out of names; an interval goes under its estimate, which saves width.
     table = Table(
-        title=Text(title) if title else None, caption=Text(caption(evaluations), justify="left"), box=SIMPLE_HEAD
+        title=Text(title) if title else None,
+        caption=Text(caption(evaluations), justify="left"),
+        box=SIMPLE_HEAD,
+        collapse_padding=True,
     )
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right" if heading else "left")
+    shown = [column for column, heading in enumerate(HEADINGS) if width >= 100 or heading not in ("Tokens", "Seconds")]
+    for column in shown:
+        heading = HEADINGS[column]
+        table.add_column(
+            heading.replace(" ", "\n"), justify="right" if heading else "left", no_wrap=bool(heading), overflow="fold"
+        )
     for row in rows(evaluations):
-        table.add_row(*(Text(cell.replace(" [", "\n[")) for cell in row))
+        table.add_row(*(Text(row[column].replace(" [", "\n[")) for column in shown))
     return table
 
 
@@ -99,9 +106,9 @@ def caption(evaluations: Sequence[Evaluation]) -> str:
 
 
 def format_interval(interval: Interval, *, percent: bool = False, signed: bool = False) -> str:
-    """An interval as `0.512 [0.430, 0.590]`, or as `51.2 % [43.0, 59.0]`."""
+    """An interval as `0.512 [0.430, 0.590]`, `51.2 % [43.0, 59.0]` or `+0.512 [0.430, 0.590]`."""
     sign = "+" if signed else ""
     if percent:
         estimate, low, high = (100 * value for value in interval)
-        return f"{estimate:{sign}.1f} % [{low:{sign}.1f}, {high:{sign}.1f}]"
-    return f"{interval.estimate:{sign}.3f} [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
+        return f"{estimate:{sign}.1f} % [{low:.1f}, {high:.1f}]"
+    return f"{interval.estimate:{sign}.3f} [{interval.low:.3f}, {interval.high:.3f}]"

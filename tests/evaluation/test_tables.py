@@ -36,7 +36,7 @@ def test_markdown_holds_the_figures_the_gain_and_the_panel() -> None:
         "1.000 [1.000, 1.000]",
         "100.0 % [51.0, 100.0]",
     ]
-    assert tuned.split("|")[8].strip() == "+1.000 [+1.000, +1.000]"
+    assert tuned.split("|")[8].strip() == "+1.000 [1.000, 1.000]"
     assert "builtin builtin-v0/dev · 4 tasks · panel abababababab" in text
 
 
@@ -80,4 +80,4 @@ def test_intervals_as_text() -> None:
     interval = Interval(0.5124, 0.4301, 0.5899)
     assert format_interval(interval) == "0.512 [0.430, 0.590]"
     assert format_interval(interval, percent=True) == "51.2 % [43.0, 59.0]"
-    assert format_interval(Interval(-0.1, -0.2, 0.05), signed=True) == "-0.100 [-0.200, +0.050]"
+    assert format_interval(Interval(-0.1, -0.2, 0.05), signed=True) == "-0.100 [-0.200, 0.050]"
