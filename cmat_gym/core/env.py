@@ -26,6 +26,7 @@ from cmat_gym.core.task import Score, Task, TaskSequence, TaskSource
 __all__ = ["REWARDS", "Outcome", "Snapshot", "TextEnv", "base_env", "restore", "snapshot"]
 
 REWARDS = ("outcome", "progress")
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 MAX_ACTION_LENGTH = 1 << 16  # characters of an action that are read; longer ones are refused as an observation
 
 
@@ -288,9 +289,8 @@ class TextEnv(gym.Env[str, str], abc.ABC):
 
     def state_key(self) -> str:
         """Hash of the task, the turn and the world's true state: equal keys mean the same future."""
-        state = json.dumps(self._get_state(), sort_keys=True, separators=(",", ":"))
         digest = hashlib.blake2b(self._key_prefix, digest_size=16)
-        digest.update(f"{self._turn}/{self._turn_limit}/{state}".encode())
+        digest.update(f"{self._turn}/{self._turn_limit}/{_canonical(self._get_state())}".encode())
         return digest.hexdigest()
 
     # The template's own steps ---------------------------------------------------------------------------------------

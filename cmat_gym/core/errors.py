@@ -17,6 +17,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 __all__ = [
     "BackendError",
@@ -28,12 +29,23 @@ __all__ = [
     "UnknownNameError",
     "UsageError",
     "choose",
+    "describe_error",
     "require",
 ]
 
 
 class CmatError(Exception):
-    """Root of all errors of cmat-gym."""
+    """Root of all errors of cmat-gym. All of them can be pickled, so that worker processes can report them."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Rebuild from the message: subclasses take other arguments than the message they make of them."""
+        return _rebuild, (type(self), self.args)
+
+
+def _rebuild(kind: type[CmatError], args: tuple[Any, ...]) -> CmatError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    return error
 
 
 class UnknownNameError(CmatError, ValueError):
@@ -89,3 +101,9 @@ def require(module: str, extra: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise MissingExtraError(module, extra) from error
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception in one line, for a record: its type and its message."""
+    message = str(error)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

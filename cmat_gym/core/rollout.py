@@ -11,12 +11,12 @@ from typing import TypeAlias
 import gymnasium as gym
 
 from cmat_gym.core.env import base_env
-from cmat_gym.core.errors import UsageError
+from cmat_gym.core.errors import UsageError, describe_error
 from cmat_gym.core.roles import Info, Policy
 from cmat_gym.core.task import Task
 from cmat_gym.core.trajectory import Trajectory, make_turn, new_trajectory
 
-__all__ = ["OnTurn", "describe_error", "rollout"]
+__all__ = ["OnTurn", "rollout"]
 
 logger = logging.getLogger(__name__)
 
@@ -114,9 +114,3 @@ def rollout(
         following = [old if on else seat(old.env) for old, on in zip(live, goes_on, strict=True)]
         live = [taken for taken in following if taken is not None]
     return [records[index] for index in range(len(tasks))]
-
-
-def describe_error(error: BaseException) -> str:
-    """An exception as one line for a record: its type and its message."""
-    message = str(error)
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
