@@ -1,0 +1,283 @@
+"""Pre-training of the `tiny` base model: `python -m cmat_gym.trainers.pretrain --out FOLDER`.
+
+`tiny` is a Llama of a few million parameters with its own tokenizer, small enough for laptops and CI. It learns, from
+scratch, what a big model brings along: the words of the worlds, what a valid action looks like, and to copy from the
+page. Its teacher is a shopper of mixed skill, who is sometimes an expert and often distracted, in many shops that no
+evaluation uses, on training tasks only. So the base acts validly but not well, as a pre-trained model does.
+
+Everything is seeded: equal arguments on one machine type give equal weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers.trainers import BpeTrainer
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from cmat_gym.core.registry import make_world
+
+__all__ = ["PretrainConfig", "collect_turns", "pretrain", "train_tokenizer"]
+
+ACT, END = "<|act|>", "<|end|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}" + ACT + "{% elif "
+    "message['role'] == 'assistant' %}{{ message['content'] }}" + END + "{% endif %}{% endfor %}"
+)
+"""The observation, then the action; a system prompt is left out, because the model knows these worlds by heart."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Everything that decides the weights.
+
+    Attributes:
+        episodes: Episodes the teacher plays.
+        shops: Different catalogues they are played in.
+        shop_size: Products of each.
+        first_shop_seed: Seed of the first catalogue; evaluation uses seed 0, so this stays above it.
+        mistake_rates: Teachers of mixed skill; each episode draws one of these rates of random valid actions.
+        epochs: Passes over the turns.
+        batch_tokens: Tokens per optimizer step, padding included.
+        prompt_share: Share of the page's tokens that are predicted too.
+        prompt_weight: Weight of their loss beside the action's.
+    """
+
+    seed: int = 0
+    episodes: int = 14_000
+    shops: int = 140
+    shop_size: int = 500
+    first_shop_seed: int = 1000
+    mistake_rates: tuple[float, ...] = (0.0, 0.15, 0.4, 0.8)
+    vocabulary: int = 4096
+    hidden: int = 192
+    layers: int = 4
+    heads: int = 6
+    intermediate: int = 512
+    epochs: int = 1
+    batch_tokens: int = 8192
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.03
+    prompt_share: float = 0.1
+    prompt_weight: float = 0.3
+
+
+class TextTurn(NamedTuple):
+    """What the teacher saw and did."""
+
+    observation: str
+    action: str
+
+
+def collect_turns(config: PretrainConfig) -> Iterator[TextTurn]:
+    """Play the teacher's episodes, shop after shop."""
+    generator = np.random.default_rng(config.seed)
+    per_shop = math.ceil(config.episodes / config.shops)
+    for shop in range(config.shops):
+        env = make_world(
+            "cmat_gym.envs.webshop.env:WebShopEnv",
+            catalogue_seed=config.first_shop_seed + shop,
+            catalogue_size=config.shop_size,
+        )
+        expert = env.get_wrapper_attr("expert_action")
+        for _ in range(per_shop):
+            rate = generator.choice(config.mistake_rates)
+            observation, info = env.reset(seed=int(generator.integers(2**31)))
+            done = False
+            while not done:
+                mistake = generator.random() < rate
+                action = str(generator.choice(info["admissible_actions"])) if mistake else expert()
+                yield TextTurn(observation, action)
+                observation, _, terminated, truncated, info = env.step(action)
+                done = terminated or truncated
+
+
+def train_tokenizer(turns: Sequence[TextTurn], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE that reads lower case, whole words and numbers of up to three digits.
+
+    A word has one token wherever it stands: after a space, after `[` (a space is added there and taken away again when
+    decoding) and whatever its case. That makes copying from page to action a matter of one token.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace("[", "[ ")])
+    pieces = Regex(r"\d{1,3}| ?\p{L}+| ?[^\s\p{L}\d]|\s")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(pieces, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("[ ", "[")])
+    separators = [AddedToken(text, normalized=False) for text in (" [SEP]", "Thought:", "Action:")]
+    trainer = BpeTrainer(
+        vocab_size=vocabulary - len(separators),
+        special_tokens=[END, ACT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((f"{t.observation}\n{t.action}" for t in turns), trainer)
+    tokenizer.add_tokens(separators)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=END,
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=2048,
+    )
+
+
+def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A fresh Llama with tied embeddings."""
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=config.vocabulary,
+            hidden_size=config.hidden,
+            intermediate_size=config.intermediate,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.heads,
+            max_position_embeddings=2048,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+class Encoded(NamedTuple):
+    """One turn as token ids: the prompt up to and including `<|act|>`, then the action and `<|end|>`."""
+
+    prompt: list[int]
+    action: list[int]
+
+
+def encode(turns: Sequence[TextTurn], tokenizer: PreTrainedTokenizerFast) -> list[Encoded]:
+    """Tokenise prompts and actions apart, exactly as a policy does."""
+    act, end = tokenizer.convert_tokens_to_ids(ACT), tokenizer.eos_token_id
+    prompts = tokenizer([t.observation for t in turns], add_special_tokens=False)["input_ids"]
+    actions = tokenizer([t.action for t in turns], add_special_tokens=False)["input_ids"]
+    return [Encoded([*p, act], [*a, end]) for p, a in zip(prompts, actions, strict=True)]
+
+
+def batches(data: Sequence[Encoded], batch_tokens: int, generator: np.random.Generator) -> list[list[int]]:
+    """Indices of batches of similar length, in random order."""
+    lengths = np.array([len(p) + len(a) for p, a in data])
+    order = np.argsort(lengths + generator.uniform(0, 8, len(lengths)), kind="stable")
+    found: list[list[int]] = []
+    current: list[int] = []
+    for index in order:
+        if current and (len(current) + 1) * lengths[index] > batch_tokens:
+            found.append(current)
+            current = []
+        current.append(int(index))
+    found.append(current)
+    return [found[i] for i in generator.permutation(len(found))]
+
+
+def pretrain(config: PretrainConfig, folder: Path) -> dict[str, float]:
+    """Collect, tokenise, train and save; returns the last losses.
+
+    The folder is what `from_pretrained` reads: weights in half precision, the tokenizer, and `pretrain.json` with the
+    configuration.
+    """
+    torch.manual_seed(config.seed)
+    generator = np.random.default_rng([config.seed, 1])
+    start = time.perf_counter()
+    turns = list(collect_turns(config))
+    tokenizer = train_tokenizer(turns[:: max(1, len(turns) // 20_000)], config.vocabulary)
+    data = encode(turns, tokenizer)
+    tokens = sum(len(p) + len(a) for p, a in data)
+    print(f"{len(turns)} turns, {tokens} tokens, {time.perf_counter() - start:.0f} s", flush=True)
+
+    model = build_model(config, tokenizer)
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.learning_rate, betas=(0.9, 0.98), weight_decay=config.weight_decay
+    )
+    plan = [batch for _ in range(config.epochs) for batch in batches(data, config.batch_tokens, generator)]
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warmup_cosine(step, len(plan), config.warmup))
+    history: list[tuple[float, float]] = []
+    for step, batch in enumerate(plan):
+        action_loss, prompt_loss = _losses(model, [data[i] for i in batch], config, generator)
+        (action_loss + config.prompt_weight * prompt_loss).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        history.append((action_loss.item(), prompt_loss.item()))
+        if step % 50 == 0 or step == len(plan) - 1:
+            action, prompt = np.mean(history[-50:], axis=0)
+            elapsed = time.perf_counter() - start
+            print(f"step {step}/{len(plan)}  action {action:.3f}  prompt {prompt:.3f}  {elapsed:.0f} s", flush=True)
+            if step % 500 == 0:
+                _save(model, tokenizer, config, folder)
+    _save(model, tokenizer, config, folder)
+    action, prompt = np.mean(history[-50:], axis=0)
+    return {"action_loss": float(action), "prompt_loss": float(prompt), "tokens": float(tokens)}
+
+
+def _losses(
+    model: LlamaForCausalLM, rows: Sequence[Encoded], config: PretrainConfig, generator: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean cross-entropy of the action tokens, and of a random share of the page's tokens."""
+    length = max(len(p) + len(a) for p, a in rows)
+    ids = torch.zeros(len(rows), length, dtype=torch.long)  # [batch, time], padded on the right
+    is_prompt = torch.zeros(len(rows), length, dtype=torch.bool)
+    is_action = torch.zeros(len(rows), length, dtype=torch.bool)
+    for i, (prompt, action) in enumerate(rows):
+        end = len(prompt) + len(action)
+        ids[i, :end] = torch.tensor([*prompt, *action])
+        is_prompt[i, : len(prompt)] = True
+        is_action[i, len(prompt) : end] = True
+    is_prompt &= torch.from_numpy(generator.random((len(rows), length)) < config.prompt_share)
+
+    # Padding stands on the right, where a causal model cannot see it, so no mask is needed.
+    hidden = model.model(input_ids=ids).last_hidden_state[:, :-1]  # [batch, time - 1, hidden]
+    losses = []
+    for chosen in (is_action[:, 1:], is_prompt[:, 1:]):
+        logits = model.lm_head(hidden[chosen])  # only the predicted positions ever get logits
+        losses.append(torch.nn.functional.cross_entropy(logits, ids[:, 1:][chosen]))
+    return losses[0], losses[1]
+
+
+def _warmup_cosine(step: int, total: int, warmup: float) -> float:
+    ramp = max(1, int(total * warmup))
+    if step < ramp:
+        return (step + 1) / ramp
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * (step - ramp) / max(1, total - ramp)))
+
+
+def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, config: PretrainConfig, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    half = LlamaForCausalLM(model.config)
+    half.load_state_dict(model.state_dict())
+    half.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "pretrain.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description="Pre-train the tiny base model.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for weights and tokenizer")
+    for name, value in asdict(PretrainConfig()).items():
+        if isinstance(value, int | float):
+            parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    arguments = vars(parser.parse_args())
+    out = arguments.pop("out")
+    print(pretrain(PretrainConfig(**arguments), out))
+
+
+if __name__ == "__main__":
+    main()
