@@ -54,11 +54,11 @@ class PretrainConfig:
     """
 
     seed: int = 0
-    episodes: int = 16_000
-    shops: int = 160
+    episodes: int = 14_000
+    shops: int = 140
     shop_size: int = 500
     first_shop_seed: int = 1000
-    mistake_rates: tuple[float, ...] = (0.05, 0.3, 0.6, 1.0)
+    mistake_rates: tuple[float, ...] = (0.0, 0.15, 0.4, 0.8)
     vocabulary: int = 4096
     hidden: int = 192
     layers: int = 4

@@ -13,7 +13,7 @@ import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, SupportsIndex, cast
+from typing import Any, ClassVar, NamedTuple, NoReturn, SupportsIndex, cast
 
 import gymnasium as gym
 
@@ -200,7 +200,8 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         Raises:
             UsageError: `action` is no string, or there is no episode to go on with.
         """
-        self._check_running(action)
+        if self._finished or self._closed or not isinstance(action, str):
+            self._refuse_step(action)
         self._turn += 1
         terminated, valid = False, True
         try:
@@ -326,19 +327,19 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         }
         admissible = [] if self._finished else self._admissible()
         if admissible is not None:
-            info["admissible_actions"] = [self.format_call(call) for call in admissible]
+            write = format_tool_call if self.protocol == "tools" else self._render
+            info["admissible_actions"] = [write(call) for call in admissible]
         return info
 
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError(f"This {type(self).__name__} is closed; make a new one")
 
-    def _check_running(self, action: object) -> None:
+    def _refuse_step(self, action: object) -> NoReturn:
         self._check_open()
         if not isinstance(action, str):
             raise UsageError(f"An action is a string, got {type(action).__name__}: {action!r}")
-        if self._finished:
-            raise UsageError("There is no running episode: call reset() before step()")
+        raise UsageError("There is no running episode: call reset() before step()")
 
 
 def base_env(env: gym.Env[Any, Any]) -> TextEnv:

@@ -187,7 +187,7 @@ def _fewer_options(kind: ProductType, design: _Design, dice: Dice) -> _Design:
     return design._replace(options={name: values for name, values in design.options.items() if name != dropped})
 
 
-_CHANGES = (_other_attribute, _dearer, _other_values, _fewer_options)
+_CHANGES = (_other_attribute, _dearer, _other_values, _other_values, _fewer_options)
 FAMILY_SIZE = 1 + len(_CHANGES)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from cmat_gym.core.errors import UsageError
 from cmat_gym.envs.webshop import pages, prompts
 from cmat_gym.envs.webshop.backend import RESULTS_PER_PAGE, Session, WebShopBackend
+from cmat_gym.envs.webshop.nouns import Tagger, nouns
 from cmat_gym.envs.webshop.records import Goal, Product
 from cmat_gym.envs.webshop.scorer import score_webshop
 
@@ -50,11 +51,13 @@ class WebShopExpert:
     Args:
         goal: What the customer wants.
         backend: The shop; only read.
+        tagger: What the scores it counts on take for nouns.
     """
 
-    def __init__(self, goal: Goal, backend: WebShopBackend) -> None:
+    def __init__(self, goal: Goal, backend: WebShopBackend, tagger: Tagger = nouns) -> None:
         self.goal = goal
         self.backend = backend
+        self.tagger = tagger
         self._wishes: dict[str, dict[str, str] | None] = {}  # asin -> options to choose; None: not worth buying
         self._targets: dict[str, list[_Target]] = {}  # query -> what is worth buying among its results
 
@@ -209,7 +212,7 @@ class WebShopExpert:
         return best if self._worth(product, {**chosen, name: best}) > self._worth(product, chosen) else None
 
     def _worth(self, product: Product, options: dict[str, str]) -> float:
-        return score_webshop(self.goal, product, options).value
+        return score_webshop(self.goal, product, options, self.tagger).value
 
     def _satisfies(self, product: Product, options: dict[str, str]) -> bool:
         return self._worth(product, options) == 1.0

@@ -15,7 +15,8 @@ TEXT_SYSTEM_PROMPT = f"""{_TASK}
 Answer with one action:
 search[keywords]   look for products; works on every page
 click[name]        press a button, open a product by its code, or choose an option value that is on the page
-You may think first, on a line that starts with 'Thought:'; then give the action on a line that starts with 'Action:'."""
+You may think first, on a line that starts with 'Thought:'; the action then follows on a line that starts with \
+'Action:'."""
 
 TOOLS_SYSTEM_PROMPT = f"""{_TASK}
 Answer with one function call, as a JSON object {{"name": ..., "arguments": {{...}}}}."""
