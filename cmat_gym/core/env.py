@@ -257,6 +257,11 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             raise UsageError(f"options['task'] must be a task id, an index or a Task, got {wanted!r}")
         return self.split[operator.index(wanted)]
 
+    @property
+    def turn_limit(self) -> int:
+        """Turns the current episode may take."""
+        return self._turn_limit
+
     def score(self) -> Score:
         """The official score of the state as it is, with its parts."""
         return self._score()
@@ -361,4 +366,6 @@ def snapshot(env: gym.Env[Any, Any]) -> Any:
 
 def restore(env: gym.Env[Any, Any], state: Any) -> tuple[str, dict[str, Any]]:
     """Put an environment and all its wrappers back to what `snapshot` gave."""
+    if env.has_wrapper_attr("has_reset") and not env.get_wrapper_attr("has_reset"):
+        env.reset()  # `gym.make` wraps a guard that refuses to step an environment that was never reset
     return cast("tuple[str, dict[str, Any]]", env.get_wrapper_attr("restore")(state))
