@@ -17,9 +17,9 @@ from cmat_gym.evaluation.panel import Panel, resolve_id
 IN_ANOTHER_PROCESS = """
 import gymnasium as gym, cmat_gym
 from cmat_gym.evaluation.panel import Panel
-gym.register("local/Counter-v0", "cmat_gym.core.registry:make_world",
+gym.register("cmat-test/Counter-v0", "cmat_gym.core.registry:make_world",
              kwargs={"world": "cmat_gym.core.testing:CounterEnv"})
-print(Panel.of("local/Counter-v0", "dev", 20).sha256)
+print(Panel.of("cmat-test/Counter-v0", "dev", 20).sha256)
 """
 
 
