@@ -74,7 +74,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         UsageError: A turn limit or discount out of range.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 - Gymnasium's own shape
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's own shape
     domain: ClassVar[str]
     tools: ClassVar[tuple[Tool, ...]]
 
@@ -266,6 +266,14 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         """The official score of the state as it is, with its parts."""
         return self._score()
 
+    def admissible_calls(self) -> list[Call] | None:
+        """Calls that are valid now, none after the end; None where the world cannot list them."""
+        return [] if self._finished else self._admissible()
+
+    def cost_to_go(self) -> float:
+        """Turns the expert needs from here to full success; infinity where it cannot succeed any more."""
+        return self._cost_to_go()
+
     def expert_action(self) -> str:
         """The expert's next action from the current state, whatever came before, in the environment's protocol."""
         return self.format_call(self._expert())
@@ -330,7 +338,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             "valid_action": valid,
             "state_key": self.state_key(),
         }
-        admissible = [] if self._finished else self._admissible()
+        admissible = self.admissible_calls()
         if admissible is not None:
             write = format_tool_call if self.protocol == "tools" else self._render
             info["admissible_actions"] = [write(call) for call in admissible]

@@ -129,7 +129,7 @@ def test_a_full_critic_sees_the_page_the_action_was_chosen_on() -> None:
     env = CheckerReward(CounterEnv(), teacher)
     page, _ = env.reset(seed=0)
     rewards = []
-    seen = []
+    seen: list[tuple[str, str, int]] = []
     for action in ("up", "down", "up"):
         seen.append((page, action, len(seen)))
         page, reward, *_ = env.step(action)
