@@ -210,7 +210,7 @@ def pretrain(config: PretrainConfig, folder: Path) -> dict[str, float]:
     history: list[tuple[float, float]] = []
     for step, batch in enumerate(plan):
         action_loss, prompt_loss = _losses(model, [data[i] for i in batch], config, generator)
-        (action_loss + config.prompt_weight * prompt_loss).backward()
+        torch.autograd.backward(action_loss + config.prompt_weight * prompt_loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()

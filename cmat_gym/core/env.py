@@ -26,7 +26,7 @@ from cmat_gym.core.task import Score, Task, TaskSequence, TaskSource
 __all__ = ["REWARDS", "Outcome", "Snapshot", "TextEnv", "base_env", "restore", "snapshot"]
 
 REWARDS = ("outcome", "progress")
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
 MAX_ACTION_LENGTH = 1 << 16  # characters of an action that are read; longer ones are refused as an observation
 
 

@@ -238,13 +238,13 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], npt.NDArray[Any]]):
             )
 
 
-def batch_infos(infos: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+def batch_infos(infos: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
     """Turn one info per environment (None where there is none) into Gymnasium's dict of arrays and masks."""
     count = len(infos)
     if None not in infos:
-        rows = cast("Sequence[Mapping[str, Any]]", infos)
+        rows = cast("Sequence[dict[str, Any]]", infos)
         names = tuple(rows[0])
-        if list(map(tuple, rows)).count(names) == count:  # type: ignore[arg-type]  # a mapping is a tuple of its keys
+        if list(map(tuple, rows)).count(names) == count:
             return _batch_alike(names, rows, count)
     batched: dict[str, Any] = {}
     for name in dict.fromkeys(name for info in infos for name in info or ()):
@@ -254,11 +254,11 @@ def batch_infos(infos: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     return batched
 
 
-def _batch_alike(names: tuple[str, ...], rows: Sequence[Mapping[str, Any]], count: int) -> dict[str, Any]:
+def _batch_alike(names: tuple[str, ...], rows: Sequence[dict[str, Any]], count: int) -> dict[str, Any]:
     """The usual case, made to be fast: every environment has the same keys in the same order."""
     everyone = _everyone(count)
     batched: dict[str, Any] = {}
-    for name, values in zip(names, zip(*[row.values() for row in rows], strict=True), strict=True):
+    for name, values in zip(names, zip(*map(dict.values, rows), strict=True), strict=True):
         kind = type(values[0])
         batched[name] = np.fromiter(values, object, count) if kind is str or kind is list else _column(values)
         batched["_" + name] = everyone

@@ -93,7 +93,7 @@ class Slot:
         if not self.running:
             return self._step_idle()
         try:
-            transition = cast(Transition, self.env.step(action))
+            transition: Transition = self.env.step(action)  # type: ignore[assignment]  # rewards are floats here
         except Exception as error:
             self.running = False
             return self._end((self.observation, 0.0, False, True, self._fail(error)[1]))

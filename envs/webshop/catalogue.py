@@ -201,13 +201,12 @@ def _design_family(kind: ProductType, dice: Dice) -> list[_Design]:
 
 
 def _title(kind: ProductType, brand: str, material: str, attributes: tuple[str, ...], dice: Dice) -> str:
-    """Type, brand, material and the first attribute; the second one too where there is room."""
-    words = len(kind.query.split()) + 2  # brand and material
-    shown = attributes[:1]
-    if dice.chance(0.6) and words + sum(len(attribute.split()) for attribute in attributes[:2]) < MAX_TITLE_WORDS:
-        shown = attributes[:2]
+    """Type, brand, material and the first attribute; often the second one too, where there is room."""
     pattern = dice.pick(phrases().titles)
-    text = pattern.format(brand=brand, material=material, query=kind.query, attributes=", ".join(shown))
+    room = MAX_TITLE_WORDS - len(pattern.split()) + 2 - len(kind.query.split())  # the attributes' and the type's place
+    both = sum(len(attribute.split()) for attribute in attributes[:2]) <= room and dice.chance(0.6)
+    shown = ", ".join(attributes[: 1 + both])
+    text = pattern.format(brand=brand, material=material, query=kind.query, attributes=shown)
     return " ".join(word.capitalize() if word != "by" else word for word in text.split())
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from cmat_gym.core.errors import UsageError
 from cmat_gym.envs.webshop import pages, prompts
-from cmat_gym.envs.webshop.backend import RESULTS_PER_PAGE, Session, WebShopBackend
+from cmat_gym.envs.webshop.backend import MAX_QUERY, RESULTS_PER_PAGE, Session, WebShopBackend
 from cmat_gym.envs.webshop.nouns import Tagger, nouns
 from cmat_gym.envs.webshop.records import Goal, Product
 from cmat_gym.envs.webshop.scorer import score_webshop
@@ -163,7 +163,7 @@ class WebShopExpert:
         if (product := self._own_product) is not None:
             queries.append(product.search_text)
         for query in queries:
-            yield " ".join(query.lower().replace("[", " ").replace("]", " ").split())
+            yield " ".join(query.lower().replace("[", " ").replace("]", " ").split())[:MAX_QUERY]
 
     def _nearest(self, query: str, page: int) -> _Target | None:
         """Of the products worth buying among the results of a query, the one nearest to a page of them."""

@@ -80,15 +80,15 @@ def test_solves_every_task_as_announced(shop: WebShopBackend, tasks: BuiltinShop
     assert max(lengths) <= MAX_TURNS - 5
 
 
-@pytest.mark.parametrize("seed", range(600))
-def test_solves_from_anywhere_as_announced(shop: WebShopBackend, tasks: BuiltinShopTasks, seed: int) -> None:
-    goal = tasks.goal("train", seed)
-    start = wander(shop, Dice(seed, 77))
-    expert = WebShopExpert(goal, shop)
-    announced = expert.cost_to_go(start)
-    session, steps = buy(shop, expert, start)
-    assert score(shop, goal, session) == 1.0
-    assert steps == announced
+def test_solves_from_anywhere_as_announced(shop: WebShopBackend, tasks: BuiltinShopTasks) -> None:
+    for seed in range(600):
+        goal = tasks.goal("train", seed)
+        start = wander(shop, Dice(seed, 77))
+        expert = WebShopExpert(goal, shop)
+        announced = expert.cost_to_go(start)
+        session, steps = buy(shop, expert, start)
+        assert score(shop, goal, session) == 1.0, (goal, start)
+        assert steps == announced, (goal, start)
 
 
 def test_wandering_reaches_every_kind_of_page(shop: WebShopBackend) -> None:
