@@ -11,10 +11,10 @@ from cmat_gym.evaluation.report import write_report
 from cmat_gym.evaluation.tables import markdown_table
 from cmat_gym.trainers.run_folder import RunFolder, StageResult
 
-__all__ = ["learning_curve", "test_evaluations", "write_results"]
+__all__ = ["final_evaluations", "learning_curve", "write_results"]
 
 
-def test_evaluations(stages: Sequence[StageResult]) -> list[Evaluation]:
+def final_evaluations(stages: Sequence[StageResult]) -> list[Evaluation]:
     """The final figures, stage by stage.
 
     Raises:
@@ -43,7 +43,7 @@ def learning_curve(folder: RunFolder, stages: Sequence[StageResult]) -> Curve | 
 
 def write_results(folder: RunFolder, stages: Sequence[StageResult]) -> None:
     """Write results.md, curve.png and report.html."""
-    evaluations, curve = test_evaluations(stages), learning_curve(folder, stages)
+    evaluations, curve = final_evaluations(stages), learning_curve(folder, stages)
     (folder.path / "results.md").write_text(markdown_table(evaluations), encoding="utf-8")
     title = f"{folder.config.env_id}: {folder.config.model}"
     if curve is not None:

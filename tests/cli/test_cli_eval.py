@@ -118,8 +118,9 @@ def test_a_language_model_with_and_without_its_adapter(
     counter_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("peft", reason="language models need the extra `train`")
-    from cmat_gym.policies.lora import LoRAPolicy
     from small_models import small_model
+
+    from cmat_gym.policies.lora import LoRAPolicy
 
     base = small_model()
     base.model.save_pretrained(tmp_path / "model")
