@@ -278,7 +278,7 @@ class Backbone(nn.Module):
             # PEFT writes the adapter called "default" beside the folders of all others; ours all have a name.
             state = load_file(Path(folder) / name / _ADAPTER_FILE, device=str(self.device))
             set_peft_model_state_dict(self.model, state, adapter_name=name)
-        if record["value_head"] is not None:
+        if record["value_head"] is not None and self.value_head is None:
             self.add_value_head(record["value_head"])
         heads = load_file(Path(folder) / _HEADS_FILE, device=str(self.device))
         self.load_state_dict(heads, strict=False)

@@ -75,6 +75,12 @@ class LoRAPolicy:
         """The token that fills rows up."""
         return int(self.tokenizer.pad_token_id)
 
+    def to(self, device: torch.device) -> None:
+        """Move the model; the sampling generator starts anew there, from the same seed."""
+        if device.type != self.backbone.device.type:
+            self.backbone.to(device)
+            self.generator = torch.Generator(device).manual_seed(self.generator.initial_seed())
+
     def read_system_prompt(self, env: gym.Env[Any, Any]) -> None:
         """Learn how to introduce the world of `env`; tasks of its domain get its system prompt from now on."""
         world = base_env(env)
