@@ -9,7 +9,7 @@ from cmat_gym.evaluation.curve import Curve, Point, Series, curve_png
 from cmat_gym.evaluation.evaluate import Evaluation
 from cmat_gym.evaluation.report import write_report
 from cmat_gym.evaluation.tables import markdown_table
-from cmat_gym.trainers.run_folder import RunFolder, StageResult
+from cmat_gym.trainers.run_folder import ACTOR_CRITIC, RunFolder, StageResult
 
 __all__ = ["final_evaluations", "learning_curve", "write_results"]
 
@@ -28,7 +28,7 @@ def final_evaluations(stages: Sequence[StageResult]) -> list[Evaluation]:
 
 def learning_curve(folder: RunFolder, stages: Sequence[StageResult]) -> Curve | None:
     """Score over the iterations of the actor-critic, with the earlier stages as levels; None without iterations."""
-    rows = folder.history("actor-critic")
+    rows = folder.history(ACTOR_CRITIC)
     dev = [
         Point(row.step, row.metrics["dev/score"], row.metrics["dev/score_low"], row.metrics["dev/score_high"])
         for row in rows
@@ -36,7 +36,7 @@ def learning_curve(folder: RunFolder, stages: Sequence[StageResult]) -> Curve | 
     ]
     rollouts = [Point(row.step, row.metrics["rollout/score"]) for row in rows if "rollout/score" in row.metrics]
     series = [Series("dev panel", dev), Series("rollouts (sampled)", rollouts)]
-    levels = {f"{stage.name} (dev)": stage.dev.score.estimate for stage in stages if stage.name != "actor-critic"}
+    levels = {f"{stage.name} (dev)": stage.dev.score.estimate for stage in stages if stage.name != ACTOR_CRITIC}
     drawn = [line for line in series if line.points]
     return Curve("iteration", "score", drawn, levels) if drawn else None
 

@@ -22,8 +22,9 @@ from cmat_gym.core.trajectory import read_trajectories, write_trajectories
 from cmat_gym.evaluation.evaluate import Evaluation
 from cmat_gym.trainers.recipe_config import CmatConfig
 
-__all__ = ["Row", "RunFolder", "StageResult"]
+__all__ = ["ACTOR_CRITIC", "BASE", "SFT", "Row", "RunFolder", "StageResult"]
 
+BASE, SFT, ACTOR_CRITIC = "base", "sft", "actor-critic"
 PANELS = ("dev", "test")
 
 
@@ -123,6 +124,18 @@ class RunFolder:
             )
         except (ValueError, KeyError, OSError) as error:
             raise TaskError(f"{file} or its episodes are damaged: {error}") from error
+
+    def save_best(self, stage: str, dev: Evaluation) -> None:
+        """Note the best look of a running stage at the dev panel; its adapters are the ones in the stage's folder."""
+        write_trajectories(self._episodes(stage, "dev"), dev.trajectories)
+        _write_json(self.path / "stages" / f"{stage}.best", dev.to_json())
+
+    def load_best(self, stage: str) -> Evaluation | None:
+        """The best look of a running stage so far."""
+        file = self.path / "stages" / f"{stage}.best"
+        if not file.is_file():
+            return None
+        return self._read_evaluation(stage, "dev", json.loads(file.read_text(encoding="utf-8")))
 
     def _read_evaluation(self, stage: str, panel: str, data: Mapping[str, Any]) -> Evaluation:
         return Evaluation.from_json(data, list(read_trajectories(self._episodes(stage, panel))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,21 @@ from cmat_gym.core.roles import Policy
 from cmat_gym.evaluation.evaluate import PolicyFactory
 from cmat_gym.policies.scripted import ExpertPolicy, RandomPolicy
 
-__all__ = ["policy_factory"]
+__all__ = ["policy_factory", "prepare_libraries"]
+
+
+def prepare_libraries(*modules: str) -> None:
+    """Check that the libraries of the extra `train` are there, and keep their bars and notices off our display.
+
+    Raises:
+        MissingExtraError: One is missing.
+    """
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    for module in modules:
+        require(module, "train")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def policy_factory(
@@ -38,8 +53,7 @@ def policy_factory(
 
 
 def _model_factory(name: str, adapter: str | Path | None, temperature: float, seed: int) -> PolicyFactory:
-    for module in ("torch", "transformers", "peft"):
-        require(module, "train")
+    prepare_libraries("torch", "transformers", "peft")
     from cmat_gym.policies.generation import Sampling
     from cmat_gym.policies.lora import LoRAPolicy
 

@@ -9,7 +9,8 @@ from typing import Any
 from cmat_gym.cli.console import make_console, plain
 from cmat_gym.cli.live import RunDisplay
 from cmat_gym.cli.options import add_config_options, add_world_options, config_from, env_kwargs, key_values
-from cmat_gym.core.errors import UsageError, require
+from cmat_gym.cli.policies import prepare_libraries
+from cmat_gym.core.errors import UsageError
 from cmat_gym.evaluation.panel import resolve_id
 from cmat_gym.evaluation.tables import terminal_table
 from cmat_gym.trainers.recipe_config import CmatConfig
@@ -40,8 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, or go on training."""
-    for module in ("torch", "transformers", "peft", "trl", "matplotlib"):
-        require(module, "train")
+    prepare_libraries("torch", "transformers", "peft", "trl", "matplotlib")
     from cmat_gym.trainers.recipe import run_recipe
 
     folder = RunFolder.create(args.out or _new_folder(args), _config(args)) if args.resume is None else _resumed(args)
