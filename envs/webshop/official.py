@@ -20,7 +20,7 @@ import lzma
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -87,17 +87,21 @@ def _first(folder: Path, pattern: str) -> Path | None:
     return min(folder.glob(pattern), default=None)
 
 
-def _read(path: Path, parse: Callable[[str], T], check: bool) -> T:
-    """Parse a text file (unpacking .xz), after comparing its SHA-256 where `check` says that it is known."""
+def _read(path: Path, kind: type[T], check: bool) -> T:
+    """The content of a JSON or JSON Lines file, maybe packed; with `check`, a known file must have its SHA-256."""
     try:
         data = path.read_bytes()
         expected = CHECKSUMS.get(path.name, "") if check else ""
         actual = hashlib.sha256(data).hexdigest()
         if expected and actual != expected:
             raise TaskError(f"{path} is damaged: its SHA-256 is {actual}, expected {expected}; fetch the file again")
-        return parse((lzma.decompress(data) if path.suffix == ".xz" else data).decode())
+        text = (lzma.decompress(data) if path.suffix == ".xz" else data).decode()
+        content = _json_lines(text) if ".jsonl" in path.suffixes else json.loads(text)
     except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise TaskError(f"{path} cannot be read ({error}); fetch the file again") from error
+    if not isinstance(content, kind):
+        raise TaskError(f"{path} holds a {type(content).__name__}, expected a {kind.__name__}; fetch the file again")
+    return content
 
 
 def _json_lines(text: str) -> list[Any]:
@@ -120,10 +124,8 @@ def load_products(files: ShopFiles, generator: random.Random) -> Shelf:
     Raises:
         TaskError: If a file is damaged.
     """
-    records: list[Any] = _read(files.products, _json_lines if files.prepared else json.loads, files.prepared)
-    if not isinstance(records, list):
-        raise TaskError(f"{files.products} holds a {type(records).__name__}, expected a list of products")
-    instructions = _read(files.instructions, json.loads, files.prepared)
+    records = _read(files.products, list, files.prepared)
+    instructions = _read(files.instructions, dict, files.prepared)
     convert = _from_prepared if files.prepared else partial(_from_checkout, instructions)
     drafts: dict[str, _Draft] = {}
     for number, record in enumerate(records):
@@ -200,20 +202,22 @@ def load_goals(files: ShopFiles, products: Shelf, generator: random.Random, huma
     path = files.human_instructions if human else files.instructions
     if path is None:
         return ()
-    instructions = _read(path, json.loads, files.prepared)
+    instructions = _read(path, dict, files.prepared)
     make = _human_goals if human else _synthetic_goals
     try:
         goals = [goal for product in products for goal in make(product, instructions.get(product.asin), generator)]
-    except (KeyError, TypeError, AttributeError) as error:
+        if not human:
+            goals = _weighted(goals)
+    except (KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise TaskError(f"{path}: an instruction is not as expected ({error!r})") from error
-    if not human:
-        spread = Counter(attribute for goal in goals for attribute in goal.attributes)
-        weights = [
-            sum(1.0 / spread[attribute] for attribute in goal.attributes) / len(goal.attributes) for goal in goals
-        ]
-        goals = [replace(goal, weight=weight) for goal, weight in zip(goals, weights, strict=True)]
     random.Random(SEED).shuffle(goals)
     return tuple(goals)
+
+
+def _weighted(goals: list[Goal]) -> list[Goal]:
+    """Goals with rare attributes weigh more."""
+    spread = Counter(attribute for goal in goals for attribute in goal.attributes)
+    return [replace(g, weight=sum(1.0 / spread[a] for a in g.attributes) / len(g.attributes)) for g in goals]
 
 
 def _draw_cap(price: float, generator: random.Random) -> _Cap:

@@ -118,7 +118,7 @@ class SearchIndex:
         order = np.argsort(posting_terms, kind="stable")  # stable: documents stay in rising order within a term
         document_frequency = np.bincount(posting_terms, minlength=len(terms))
 
-        average = np.float32(sum(counted) / size) if size else np.float32(1)
+        average = np.float32(sum(counted) / max(size, 1) or 1)
         quantised = np.array([quantise_length(n) for n in (counted if lengths is None else lengths)], np.float32)
         norms = np.float32(1) / (K1 * ((np.float32(1) - B) + B * quantised / average))
         postings = np.frombuffer(documents, np.int32)[order]
