@@ -1,0 +1,1 @@
+"""The `cmat-gym` command: one file a command, heavy imports inside the commands."""

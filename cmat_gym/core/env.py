@@ -13,7 +13,7 @@ import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, SupportsIndex, cast
+from typing import Any, ClassVar, NamedTuple, NoReturn, SupportsIndex, cast
 
 import gymnasium as gym
 
@@ -26,7 +26,7 @@ from cmat_gym.core.task import Score, Task, TaskSequence, TaskSource
 __all__ = ["REWARDS", "Outcome", "Snapshot", "TextEnv", "base_env", "restore", "snapshot"]
 
 REWARDS = ("outcome", "progress")
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
 MAX_ACTION_LENGTH = 1 << 16  # characters of an action that are read; longer ones are refused as an observation
 
 
@@ -74,7 +74,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         UsageError: A turn limit or discount out of range.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 - Gymnasium's own shape
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's own shape
     domain: ClassVar[str]
     tools: ClassVar[tuple[Tool, ...]]
 
@@ -200,7 +200,8 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         Raises:
             UsageError: `action` is no string, or there is no episode to go on with.
         """
-        self._check_running(action)
+        if self._finished or self._closed or not isinstance(action, str):
+            self._refuse_step(action)
         self._turn += 1
         terminated, valid = False, True
         try:
@@ -256,9 +257,22 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             raise UsageError(f"options['task'] must be a task id, an index or a Task, got {wanted!r}")
         return self.split[operator.index(wanted)]
 
+    @property
+    def turn_limit(self) -> int:
+        """Turns the current episode may take."""
+        return self._turn_limit
+
     def score(self) -> Score:
         """The official score of the state as it is, with its parts."""
         return self._score()
+
+    def admissible_calls(self) -> list[Call] | None:
+        """Calls that are valid now, none after the end; None where the world cannot list them."""
+        return [] if self._finished else self._admissible()
+
+    def cost_to_go(self) -> float:
+        """Turns the expert needs from here to full success; infinity where it cannot succeed any more."""
+        return self._cost_to_go()
 
     def expert_action(self) -> str:
         """The expert's next action from the current state, whatever came before, in the environment's protocol."""
@@ -324,21 +338,21 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             "valid_action": valid,
             "state_key": self.state_key(),
         }
-        admissible = [] if self._finished else self._admissible()
+        admissible = self.admissible_calls()
         if admissible is not None:
-            info["admissible_actions"] = [self.format_call(call) for call in admissible]
+            write = format_tool_call if self.protocol == "tools" else self._render
+            info["admissible_actions"] = [write(call) for call in admissible]
         return info
 
     def _check_open(self) -> None:
         if self._closed:
             raise UsageError(f"This {type(self).__name__} is closed; make a new one")
 
-    def _check_running(self, action: object) -> None:
+    def _refuse_step(self, action: object) -> NoReturn:
         self._check_open()
         if not isinstance(action, str):
             raise UsageError(f"An action is a string, got {type(action).__name__}: {action!r}")
-        if self._finished:
-            raise UsageError("There is no running episode: call reset() before step()")
+        raise UsageError("There is no running episode: call reset() before step()")
 
 
 def base_env(env: gym.Env[Any, Any]) -> TextEnv:
@@ -360,4 +374,6 @@ def snapshot(env: gym.Env[Any, Any]) -> Any:
 
 def restore(env: gym.Env[Any, Any], state: Any) -> tuple[str, dict[str, Any]]:
     """Put an environment and all its wrappers back to what `snapshot` gave."""
+    if env.has_wrapper_attr("has_reset") and not env.get_wrapper_attr("has_reset"):
+        env.reset()  # `gym.make` wraps a guard that refuses to step an environment that was never reset
     return cast("tuple[str, dict[str, Any]]", env.get_wrapper_attr("restore")(state))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate, chain
 from typing import Any, Literal, TypeAlias, cast
@@ -237,24 +238,30 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], npt.NDArray[Any]]):
             )
 
 
-def batch_infos(infos: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+def batch_infos(infos: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
     """Turn one info per environment (None where there is none) into Gymnasium's dict of arrays and masks."""
-    names = None if infos[0] is None else tuple(infos[0])
-    if names is not None and all(info is not None and tuple(info) == names for info in infos):
-        # The usual case, column by column: every environment has the same keys.
-        batched: dict[str, Any] = {}
-        everyone = _everyone(len(infos))
-        rows = cast("Sequence[Mapping[str, Any]]", infos)
-        for name, values in zip(names, zip(*[row.values() for row in rows], strict=True), strict=True):
-            batched[name] = _column(values)
-            batched["_" + name] = everyone
-        return batched
-    batched = {}
+    count = len(infos)
+    if None not in infos:
+        rows = cast("Sequence[dict[str, Any]]", infos)
+        names = tuple(rows[0])
+        if list(map(tuple, rows)).count(names) == count:
+            return _batch_alike(names, rows, count)
+    batched: dict[str, Any] = {}
     for name in dict.fromkeys(name for info in infos for name in info or ()):
         mask = np.array([info is not None and name in info for info in infos])
-        values = tuple(info[name] for info in infos if info is not None and name in info)
-        batched[name] = _spread(values, mask)
+        batched[name] = _spread(tuple(info[name] for info in infos if info is not None and name in info), mask)
         batched["_" + name] = mask
+    return batched
+
+
+def _batch_alike(names: tuple[str, ...], rows: Sequence[dict[str, Any]], count: int) -> dict[str, Any]:
+    """The usual case, made to be fast: every environment has the same keys in the same order."""
+    everyone = _everyone(count)
+    batched: dict[str, Any] = {}
+    for name, values in zip(names, zip(*map(dict.values, rows), strict=True), strict=True):
+        kind = type(values[0])
+        batched[name] = np.fromiter(values, object, count) if kind is str or kind is list else _column(values)
+        batched["_" + name] = everyone
     return batched
 
 
@@ -262,12 +269,13 @@ def _column(values: Sequence[Any]) -> Any:
     """The values of one key: numbers and arrays become an array, dicts a dict of arrays, the rest objects."""
     kind = type(values[0])
     if kind is bool or kind is float or kind is int or issubclass(kind, np.ndarray | np.number):
-        array = _number_array(values)
-        if array is not None:
-            return array
-    elif kind is dict and all(isinstance(value, dict) for value in values):
+        with suppress(ValueError):  # arrays of different shapes
+            array = np.array(values)
+            if array.dtype.kind in "biuf":
+                return array
+    elif all(isinstance(value, dict) for value in values):
         return batch_infos(values)
-    return np.fromiter(values, dtype=object, count=len(values))
+    return np.fromiter(values, object, len(values))
 
 
 def _spread(values: Sequence[Any], mask: Flags) -> Any:
@@ -279,14 +287,6 @@ def _spread(values: Sequence[Any], mask: Flags) -> Any:
     column = np.zeros((len(mask), *dense.shape[1:]), dense.dtype) if dense.dtype != object else np.full(len(mask), None)
     column[mask] = dense
     return column
-
-
-def _number_array(values: Sequence[Any]) -> npt.NDArray[Any] | None:
-    try:
-        array = np.array(values)
-    except ValueError:  # arrays of different shapes
-        return None
-    return array if array.dtype.kind in "biuf" else None
 
 
 @lru_cache(maxsize=64)

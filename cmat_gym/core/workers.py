@@ -1,7 +1,7 @@
 """Underneath `TextVectorEnv`: slots that hold one environment each, and crews that step many slots.
 
 A slot runs one environment: it resets it when its episode has ended, and turns an exception into the end of that
-episode. A crew steps its slots in this thread, in several threads, or in a worker process that it replaces when it dies.
+episode. A crew steps its slots in this thread, in several threads, or in a worker process (replaced when it dies).
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Slot:
         if not self.running:
             return self._step_idle()
         try:
-            transition = cast(Transition, self.env.step(action))
+            transition: Transition = self.env.step(action)  # type: ignore[assignment]  # rewards are floats here
         except Exception as error:
             self.running = False
             return self._end((self.observation, 0.0, False, True, self._fail(error)[1]))

@@ -1,0 +1,1 @@
+"""Panels, metrics, comparison, tables and the HTML report."""

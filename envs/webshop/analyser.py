@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from cmat_gym.envs.webshop.stemmer import stem
 
@@ -107,6 +108,7 @@ def tokenise(text: str) -> list[str]:
     return words
 
 
+@lru_cache(maxsize=65_536)
 def normalise(token: str) -> str | None:
     """The index term of one token, or None for a stop word."""
     if token[-2:] in ("'s", "'S", "\u2019s", "\u2019S", "\uff07s", "\uff07S"):

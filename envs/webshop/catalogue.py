@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -68,7 +68,8 @@ def _read(name: str) -> str:
 def phrases() -> Phrases:
     """The sentence patterns, from `data/phrases.json`."""
     table = json.loads(_read("phrases.json"))
-    return Phrases(**{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()})
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return Phrases(**fields)
 
 
 @cache
@@ -163,7 +164,7 @@ def _other_attribute(kind: ProductType, design: _Design, dice: Dice) -> _Design:
 
 def _dearer(kind: ProductType, design: _Design, dice: Dice) -> _Design:
     """A sibling above the cap of most requests for the first: caps lie 10 to 40 dollars over the price."""
-    return design._replace(price=design.price * 1.2 + dice.between(18, 48))
+    return design._replace(price=design.price * 1.2 + dice.between(24, 54))
 
 
 def _other_values(kind: ProductType, design: _Design, dice: Dice) -> _Design:
@@ -186,7 +187,7 @@ def _fewer_options(kind: ProductType, design: _Design, dice: Dice) -> _Design:
     return design._replace(options={name: values for name, values in design.options.items() if name != dropped})
 
 
-_CHANGES = (_other_attribute, _dearer, _other_values, _fewer_options)
+_CHANGES = (_other_attribute, _dearer, _other_values, _other_values, _fewer_options)
 FAMILY_SIZE = 1 + len(_CHANGES)
 
 
@@ -200,13 +201,12 @@ def _design_family(kind: ProductType, dice: Dice) -> list[_Design]:
 
 
 def _title(kind: ProductType, brand: str, material: str, attributes: tuple[str, ...], dice: Dice) -> str:
-    """Type, brand, material and the first attribute; the second one too where there is room."""
-    words = len(kind.query.split()) + 2  # brand and material
-    shown = attributes[:1]
-    if dice.chance(0.6) and words + sum(len(attribute.split()) for attribute in attributes[:2]) < MAX_TITLE_WORDS:
-        shown = attributes[:2]
+    """Type, brand, material and the first attribute; often the second one too, where there is room."""
     pattern = dice.pick(phrases().titles)
-    text = pattern.format(brand=brand, material=material, query=kind.query, attributes=", ".join(shown))
+    room = MAX_TITLE_WORDS - len(pattern.split()) + 2 - len(kind.query.split())  # the attributes' and the type's place
+    both = sum(len(attribute.split()) for attribute in attributes[:2]) <= room and dice.chance(0.6)
+    shown = ", ".join(attributes[: 1 + both])
+    text = pattern.format(brand=brand, material=material, query=kind.query, attributes=shown)
     return " ".join(word.capitalize() if word != "by" else word for word in text.split())
 
 

@@ -219,7 +219,7 @@ class WebShopEnv(TextEnv):
     @property
     def _expert_here(self) -> WebShopExpert:
         if self._expert_cache is None:
-            self._expert_cache = WebShopExpert(self.goal, self.shop)
+            self._expert_cache = WebShopExpert(self.goal, self.shop, self.tagger)
         return self._expert_cache
 
     def _expert(self) -> Call:

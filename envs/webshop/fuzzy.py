@@ -10,12 +10,12 @@ from functools import lru_cache
 
 __all__ = ["token_set_ratio"]
 
-_NOT_WORD = re.compile(r"\W")
+_NOT_WORD = re.compile(r"[\W_]")
 _NO_LATIN_1 = dict.fromkeys(range(128, 256))
 
 
 def _words(text: str) -> frozenset[str]:
-    """The default processing: U+0080 to U+00FF dropped, all but letters, digits and `_` made blank, lower case."""
+    """The default processing: U+0080 to U+00FF dropped, all but letters and digits made blank, lower case."""
     return frozenset(_NOT_WORD.sub(" ", text.translate(_NO_LATIN_1)).lower().split())
 
 

@@ -68,7 +68,7 @@ def _draw_wish(product: Product, dice: Dice) -> _Wish:
     attributes = dice.sample(shown, dice.integer(1, len(shown)))
     if dice.chance(0.3):
         attributes = [*attributes[:1], *dice.sample(hidden, dice.integer(1, min(2, len(hidden))))]
-    names = [name for name in product.options if dice.chance(0.85)]
+    names = [name for name in product.options if dice.chance(0.95)]
     return _Wish(attributes, {name: dice.pick(product.options[name]) for name in names})
 
 

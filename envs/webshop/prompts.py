@@ -15,7 +15,8 @@ TEXT_SYSTEM_PROMPT = f"""{_TASK}
 Answer with one action:
 search[keywords]   look for products; works on every page
 click[name]        press a button, open a product by its code, or choose an option value that is on the page
-You may think first, on a line that starts with 'Thought:'; then give the action on a line that starts with 'Action:'."""
+You may think first, on a line that starts with 'Thought:'; the action then follows on a line that starts with \
+'Action:'."""
 
 TOOLS_SYSTEM_PROMPT = f"""{_TASK}
 Answer with one function call, as a JSON object {{"name": ..., "arguments": {{...}}}}."""
@@ -42,3 +43,19 @@ OPTIONS_SUMMARY = "product {asin} with {options}"
 SUB_PAGE_SUMMARY = "{page} of {asin}"
 SEARCH_SUMMARY = "search page"
 DONE_SUMMARY = "bought {asin}"
+
+
+# What the expert thinks, twelve words at most: the chain of thought of supervised data.
+THINK_SEARCH = "I search for {query} in the words of the request."
+THINK_SEARCH_AGAIN = "Nothing fits here, so I search for {query} with better words."
+THINK_OPEN = "{asin} at {price} looks right."
+THINK_NEXT = "Nothing on this page fits, so I turn to the next."
+THINK_PREVIOUS = "The better ones were on an earlier page."
+THINK_OPTION = "The request says {name} {value}."
+THINK_BUY = "Everything fits the request, so I buy it."
+THINK_SEEN = "I have read enough here."
+THINK_OTHER_KIND = "These are {query}, not {wanted}."
+THINK_TOO_DEAR = "{price} is more than {cap:.0f} dollars."
+THINK_NO_OPTION = "It is not offered in {name} {value}."
+THINK_NO_ATTRIBUTE = "This one is not {attribute}."
+THINK_NO_FIT = "This is not quite what was asked for."

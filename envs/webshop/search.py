@@ -12,6 +12,7 @@ Source: S. Robertson and H. Zaragoza, "The Probabilistic Relevance Framework: BM
 from __future__ import annotations
 
 import json
+import sys
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -23,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from cmat_gym.core.errors import UsageError
 from cmat_gym.envs.webshop.analyser import analyse, normalise, tokenise
 
 __all__ = ["SearchIndex", "quantise_length"]
@@ -30,7 +32,6 @@ __all__ = ["SearchIndex", "quantise_length"]
 K1: Final = np.float32(0.9)
 B: Final = np.float32(0.4)
 
-_FORMAT = 1  # of the saved folder; raise it when the arrays or the analyser change
 _ARRAYS = ("vocabulary", "vocabulary_ends", "posting_ends", "documents", "saturations", "weights", "tie_order")
 
 
@@ -63,9 +64,13 @@ class SearchIndex:
     Terms are kept sorted as bytes in one array, so that a loaded index needs no dictionary in each process.
     """
 
-    def __init__(self, size: int, arrays: dict[str, npt.NDArray[Any]]) -> None:
-        """Take finished arrays; use `build` or `load`."""
+    FORMAT = 1
+    """Of the saved folder; raise it when the arrays or the analyser change."""
+
+    def __init__(self, size: int, arrays: dict[str, npt.NDArray[Any]], folder: Path | None = None) -> None:
+        """Take finished arrays; use `build` or `load`. `folder` is where they are mapped from."""
         self.size = size
+        self._folder = folder
         self._arrays = arrays
         self._vocabulary: npt.NDArray[np.uint8] = arrays["vocabulary"]
         self._vocabulary_ends: npt.NDArray[np.int64] = arrays["vocabulary_ends"]
@@ -89,7 +94,7 @@ class SearchIndex:
             ids: One id per text; documents of equal score are listed in the order of their ids.
 
         Raises:
-            ValueError: If there is not one length, or not one id, per text.
+            UsageError: If there is not one length, or not one id, per text.
         """
         numbers = _TermNumbers()
         documents, frequencies, terms_of_postings = array("i"), array("i"), array("i")
@@ -104,7 +109,7 @@ class SearchIndex:
         size = len(counted)
         for name, given in (("document lengths", lengths), ("ids", ids)):
             if given is not None and len(given) != size:
-                raise ValueError(f"{len(given)} {name} for {size} texts: give one per text, in the same order")
+                raise UsageError(f"{len(given)} {name} for {size} texts: give one per text, in the same order")
 
         terms = sorted(numbers.terms, key=str.encode)
         rank = np.empty(len(terms), np.int32)  # number by first appearance -> place in sorted order
@@ -113,7 +118,7 @@ class SearchIndex:
         order = np.argsort(posting_terms, kind="stable")  # stable: documents stay in rising order within a term
         document_frequency = np.bincount(posting_terms, minlength=len(terms))
 
-        average = np.float32(sum(counted) / size) if size else np.float32(1)
+        average = np.float32(sum(counted) / max(size, 1) or 1)
         quantised = np.array([quantise_length(n) for n in (counted if lengths is None else lengths)], np.float32)
         norms = np.float32(1) / (K1 * ((np.float32(1) - B) + B * quantised / average))
         postings = np.frombuffer(documents, np.int32)[order]
@@ -141,21 +146,29 @@ class SearchIndex:
     def rank(self, query: str, limit: int = 50) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         """Positions and scores of the best `limit` documents, best first."""
         totals = np.zeros(self.size)
+        matched: list[npt.NDArray[np.int32]] = []
         for term, repeats in Counter(analyse(query)).items():
             number = self._term_number(term)
-            if number is None:
-                continue
-            start, end = self._posting_ends[number : number + 2].tolist()
-            weight = self._weights[number] * np.float32(repeats)
-            totals[self._documents[start:end]] += weight - weight / self._saturations[start:end]
-        hits = np.flatnonzero(totals)
+            if number is not None:
+                start, end = self._posting_ends[number : number + 2].tolist()
+                weight = self._weights[number] * np.float32(repeats)
+                documents = self._documents[start:end]
+                totals[documents] += weight - weight / self._saturations[start:end]
+                matched.append(documents)
+        hits = np.flatnonzero(totals >= self._floor(totals, matched, limit))
         scores = totals[hits].astype(np.float32)
-        if len(hits) > limit:
-            threshold = np.partition(scores, len(scores) - limit)[len(scores) - limit]
-            good = np.flatnonzero(scores >= threshold)  # may hold more than `limit`, where scores are equal
-            hits, scores = hits[good], scores[good]
         best = np.lexsort((self._tie_order[hits], -scores))[:limit]
         return hits[best], scores[best]
+
+    @staticmethod
+    def _floor(totals: npt.NDArray[np.float64], matched: list[npt.NDArray[np.int32]], limit: int) -> float:
+        """A score that the best `limit` documents certainly reach, and few others: the rank among a rare term's."""
+        smallest = sys.float_info.min  # which every match reaches
+        big_enough = [documents for documents in matched if len(documents) >= limit]
+        if not big_enough:
+            return smallest
+        some = totals[min(big_enough, key=len)]
+        return float(np.partition(some, len(some) - limit)[len(some) - limit]) * (1 - 1e-6)  # for equal 32-bit scores
 
     def _look_up(self, term: str) -> int | None:
         """The number of a term, by binary search among the sorted terms."""
@@ -167,6 +180,10 @@ class SearchIndex:
         start, end = self._vocabulary_ends[number : number + 2].tolist()
         return self._vocabulary[start:end].tobytes()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A mapped index is pickled as the path of its folder, so that a process that gets it maps the same pages."""
+        return (SearchIndex, (self.size, self._arrays)) if self._folder is None else (SearchIndex.load, (self._folder,))
+
     def __len__(self) -> int:
         """The number of documents."""
         return self.size
@@ -176,7 +193,7 @@ class SearchIndex:
         folder.mkdir(parents=True, exist_ok=True)
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", self._arrays[name])
-        (folder / "index.json").write_text(json.dumps({"format": _FORMAT, "size": self.size}), encoding="utf-8")
+        (folder / "index.json").write_text(json.dumps({"format": self.FORMAT, "size": self.size}), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, mmap: bool = True) -> SearchIndex:
@@ -184,12 +201,13 @@ class SearchIndex:
 
         Raises:
             FileNotFoundError: If the folder holds no complete index.
-            ValueError: If another version of this package wrote it.
+            UsageError: If another version of this package wrote it.
         """
         head = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        if head.get("format") != _FORMAT:
-            raise ValueError(
-                f"{folder} holds a search index of format {head.get('format')}, expected {_FORMAT}: delete it"
+        if head.get("format") != cls.FORMAT:
+            raise UsageError(
+                f"{folder} holds a search index of format {head.get('format')}, expected {cls.FORMAT}: delete it"
             )
         mode: Any = "r" if mmap else None
-        return cls(head["size"], {name: np.load(folder / f"{name}.npy", mmap_mode=mode) for name in _ARRAYS})
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode=mode) for name in _ARRAYS}
+        return cls(head["size"], arrays, folder if mmap else None)

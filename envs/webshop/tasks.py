@@ -7,6 +7,8 @@ task source and backend that all environments of a process share.
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +16,9 @@ from typing import NamedTuple
 from cmat_gym.core.cache import cache_folder
 from cmat_gym.core.task import TaskSource
 from cmat_gym.envs.webshop.backend import WebShopBackend
-from cmat_gym.envs.webshop.catalogue import Catalogue
 from cmat_gym.envs.webshop.generator import BuiltinShopTasks, goal_from_payload
+from cmat_gym.envs.webshop.official import OfficialShopTasks
+from cmat_gym.envs.webshop.records import Product
 from cmat_gym.envs.webshop.search import SearchIndex
 
 __all__ = ["Shop", "goal_from_payload", "open_shop"]
@@ -51,21 +54,32 @@ def open_shop(source: str | Path = "builtin", seed: int = 0, size: int = 1000) -
 @lru_cache(maxsize=8)
 def _open_builtin(seed: int, size: int) -> Shop:
     tasks = BuiltinShopTasks(seed, size)
-    return Shop(tasks, WebShopBackend(tasks.catalogue, _index(tasks.catalogue)))
+    products = tasks.catalogue
+    return Shop(tasks, WebShopBackend(products, _index(products, f"builtin-v0-seed{seed}-size{size}")))
 
 
-def _index(catalogue: Catalogue) -> SearchIndex:
+@lru_cache(maxsize=4)
+def _open_folder(folder: Path) -> Shop:
+    tasks = OfficialShopTasks(folder)
+    ids = [product.asin for product in tasks.products]
+    return Shop(tasks, WebShopBackend(tasks.products, _index(tasks.products, tasks.digest[:32], ids)))
+
+
+def _index(products: Sequence[Product], name: str, ids: list[str] | None = None) -> SearchIndex:
+    """The search index over products; a big one is built once under its name and then memory-mapped."""
+
     def build() -> SearchIndex:
-        return SearchIndex.build((product.search_text for product in catalogue), ids=None)
+        return SearchIndex.build((product.search_text for product in products), ids=ids)
 
-    if len(catalogue) <= IN_MEMORY:
+    if len(products) <= IN_MEMORY:
         return build()
-    folder = cache_folder() / f"webshop-builtin-v0-seed{catalogue.seed}-size{len(catalogue)}"
+    folder = cache_folder() / f"webshop-index{SearchIndex.FORMAT}-{name}"
     if not (folder / "index.json").exists():
         # Built beside its place and moved there whole, so that a second process never reads half an index.
         draft = folder.with_name(f"{folder.name}.{os.getpid()}")
         build().save(draft)
-        if folder.exists():
-            return SearchIndex.load(draft)
-        draft.rename(folder)
+        try:
+            draft.rename(folder)
+        except OSError:  # another process was quicker
+            shutil.rmtree(draft)
     return SearchIndex.load(folder)

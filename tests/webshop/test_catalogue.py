@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
+from importlib.resources import files
 from itertools import pairwise
 
 import pytest
@@ -111,6 +113,12 @@ def test_tasks_are_pure_functions_of_the_index(tasks: BuiltinShopTasks) -> None:
     assert last == tasks.find(last.id)
 
 
+def test_default_tasks_are_the_published_ones(tasks: BuiltinShopTasks) -> None:
+    """Equal ids mean equal content for ever: a change that alters these hashes needs a new name, `builtin-v1`."""
+    published = json.loads((files("cmat_gym.envs.webshop") / "data" / "manifest.json").read_text(encoding="utf-8"))
+    assert {split: tasks.split(split).manifest(1000)._asdict() for split in tasks.sizes()} == published
+
+
 def test_pickling_sends_no_products(catalogue: Catalogue, tasks: BuiltinShopTasks) -> None:
     assert len(pickle.dumps(catalogue)) < 200
     assert pickle.loads(pickle.dumps(catalogue)) is catalogue
@@ -174,7 +182,7 @@ def test_pages_name_exactly_the_product_s_attributes(large: Catalogue) -> None:
         bullets = " ".join(product.features).lower()
         assert {a for a in kinds[product.query].attributes if a in text} == set(product.attributes)
         assert all(attribute in bullets for attribute in product.attributes)
-        assert any(attribute in product.title.lower() for attribute in product.attributes)
+        assert 1 <= sum(attribute in product.title.lower() for attribute in product.attributes) <= 2
 
 
 def test_price_tags_show_the_price(large: Catalogue) -> None:
