@@ -82,6 +82,7 @@ def progress_world() -> gym.Env[Any, Any]:
 # It learns ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("advantage", ["turn", "token", "group"])
 def test_the_return_rises(run: Callable[..., ActorCriticTrainer], advantage: str) -> None:
     trainer = run(
@@ -284,11 +285,12 @@ def test_a_world_that_always_fails_is_an_error(run: Callable[..., ActorCriticTra
 
 
 def test_ctrl_c_finishes_the_iteration_and_saves(run: Callable[..., ActorCriticTrainer], tmp_path: Path) -> None:
-    asked = []
+    asked: list[bool] = []
 
     def impatient(observation: str, action: str, info: Info) -> float:
         if not asked and trainer.state.global_step == 1:
-            asked.append(signal.raise_signal(signal.SIGINT))
+            asked.append(True)
+            signal.raise_signal(signal.SIGINT)
         return 0.0
 
     before = signal.getsignal(signal.SIGINT)
