@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 THOUGHT_AND_ACTION = "Thought: {thought}\nAction: {action}"
+
+# The prompt for tokenizers without a chat template.
 PLAIN_PROMPT = "{system}\n\n{observation}\n\n> "
+
+# Stands where the beginning of an observation was cut off.
+CUT = "[... the beginning does not fit and was left out ...]\n"
+
+# What a Checker says about an action it would not carry out.
+EXPECTED_WORSE = (
+    "This action is expected to end at {action:.2f}, while {value:.2f} can be reached from here. Reconsider."
+)
 
 
 def with_thought(thought: str, action: str) -> str:

@@ -17,7 +17,7 @@ from cmat_gym.core.protocol import PROTOCOLS
 from cmat_gym.core.registry import world_class
 from cmat_gym.evaluation.panel import resolve_id
 
-__all__ = ["add_config_options", "add_world_options", "config_from", "env_kwargs"]
+__all__ = ["add_config_options", "add_world_options", "config_from", "env_kwargs", "key_values"]
 
 
 def add_world_options(parser: argparse.ArgumentParser, *, split: str | None, memory: str = "dual") -> None:
@@ -55,14 +55,26 @@ def env_kwargs(args: argparse.Namespace) -> dict[str, Any]:
         kwargs["max_turns"] = args.max_turns
     world = world_class(gym.spec(resolve_id(args.world)).kwargs["world"])
     allowed = _keywords(world)
-    for item in args.env:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise UsageError(f"--env takes KEY=VALUE, got {item!r}")
+    further = key_values("--env", args.env)
+    for key in further:
         if key not in allowed:
             raise UnknownNameError(f"keyword of {world.__name__}", key, allowed)
-        kwargs[key] = _read_value(value)
-    return kwargs
+    return kwargs | further
+
+
+def key_values(option: str, items: Iterable[str]) -> dict[str, Any]:
+    """Read the KEY=VALUE of a repeated option; values are JSON where they can be, else strings.
+
+    Raises:
+        UsageError: An item without `=`.
+    """
+    values: dict[str, Any] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"{option} takes KEY=VALUE, got {item!r}")
+        values[key] = _read_value(value)
+    return values
 
 
 def _keywords(world: type) -> set[str]:
@@ -72,7 +84,7 @@ def _keywords(world: type) -> set[str]:
     return {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
-def add_config_options(parser: argparse.ArgumentParser, config: type, *, skip: Iterable[str] = ()) -> None:
+def add_config_options(parser: argparse._ActionsContainer, config: type, *, skip: Iterable[str] = ()) -> None:
     """One option per field of a dataclass, with the help that the field's metadata gives.
 
     Fields of type int, float, str, bool, `X | None` and `Literal` become options; other fields are left to code.

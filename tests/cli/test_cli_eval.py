@@ -112,3 +112,26 @@ def test_an_unknown_world_or_keyword_in_a_record_is_refused(
         (tmp_path / "bad.jsonl").write_text(json.dumps({**episode, **change}) + "\n")
         assert main(["replay", str(tmp_path / "bad.jsonl")]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_language_model_with_and_without_its_adapter(
+    counter_id: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("peft", reason="language models need the extra `train`")
+    from small_models import small_model
+
+    from cmat_gym.policies.lora import LoRAPolicy
+
+    base = small_model()
+    base.model.save_pretrained(tmp_path / "model")
+    base.tokenizer.save_pretrained(tmp_path / "model")
+    LoRAPolicy(str(tmp_path / "model")).save(tmp_path / "adapter")
+    command = ["eval", counter_id, "--policy", str(tmp_path / "model"), "--size", "3", "--max-turns", "2", "--json"]
+    runs = []
+    for options in ([], ["--adapter", str(tmp_path / "adapter")]):
+        assert main([*command, *options]) == 0
+        runs.append(Evaluation.from_json(json.loads(capsys.readouterr().out)[0]))
+    assert runs[0].records == runs[1].records, "an untrained adapter changes nothing"
+    assert runs[0].sampled_tokens
+    assert main(["eval", counter_id, "--policy", "no-such-model", "--size", "3"]) == 2
+    assert "choose one of" in capsys.readouterr().err
