@@ -14,7 +14,10 @@ __version__ = "0.1.0"
 
 # Public name -> module. One table, so `import cmat_gym` stays light and `cmat_gym.<Tab>` shows everything.
 _PUBLIC = {
+    "AdmissibleActions": "cmat_gym.core.discrete",
     "Call": "cmat_gym.core.protocol",
+    "CheckerReview": "cmat_gym.core.wrappers",
+    "CheckerReward": "cmat_gym.core.wrappers",
     "CmatError": "cmat_gym.core.errors",
     "Critic": "cmat_gym.core.roles",
     "DualMemory": "cmat_gym.core.memory",
@@ -22,11 +25,13 @@ _PUBLIC = {
     "LessonStore": "cmat_gym.core.memory",
     "MemoryConfig": "cmat_gym.core.memory",
     "Policy": "cmat_gym.core.roles",
+    "RecordTrajectory": "cmat_gym.core.wrappers",
     "Review": "cmat_gym.core.roles",
     "Score": "cmat_gym.core.task",
     "Task": "cmat_gym.core.task",
     "TaskSource": "cmat_gym.core.task",
     "TextEnv": "cmat_gym.core.env",
+    "TextVectorEnv": "cmat_gym.core.vector",
     "Tool": "cmat_gym.core.protocol",
     "Trajectory": "cmat_gym.core.trajectory",
     "read_trajectories": "cmat_gym.core.trajectory",

@@ -87,6 +87,7 @@ class Backbone(nn.Module):
         self.prompt_encoder = self._make_prompt_encoder()
         self.active: str | None = ACTOR
         self._captured: Tensor | None = None
+        self._parameters_of: dict[str, list[nn.Parameter]] = {}
         head = self.model.get_base_model().get_output_embeddings()
         head.register_forward_pre_hook(self._capture)
         self._activate(ACTOR)
@@ -132,6 +133,10 @@ class Backbone(nn.Module):
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.parameters()).device
+
+    def add_model_tags(self, tags: Any) -> None:
+        """TRL's trainers label what they train; the label goes where PEFT writes its model cards."""
+        self.model.add_model_tags(tags)
 
     @contextmanager
     def use(self, adapter: str | None) -> Iterator[None]:
@@ -193,7 +198,10 @@ class Backbone(nn.Module):
 
     def adapter_parameters(self, name: str) -> list[nn.Parameter]:
         """The LoRA matrices of one adapter."""
-        return [parameter for key, parameter in self.model.named_parameters() if f".{name}." in key]
+        if name not in self._parameters_of:
+            named = self.model.named_parameters()
+            self._parameters_of[name] = [parameter for key, parameter in named if f".{name}." in key]
+        return self._parameters_of[name]
 
     def prompt_parameters(self) -> list[nn.Parameter]:
         """The virtual tokens' parameters."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gymnasium as gym
+import pytest
 
-import cmat_gym  # noqa: F401 - registers the worlds
+pytest.register_assert_rewrite("cmat_gym.core.conformance")
+
+import cmat_gym  # noqa: E402, F401 - registers the worlds
 
 COUNTER_ID = "cmat-test/Counter-v0"
 

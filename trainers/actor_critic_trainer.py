@@ -19,7 +19,7 @@ import torch
 from transformers import TrainerCallback
 from transformers.trainer_utils import TrainOutput
 
-from cmat_gym.core.errors import BackendError
+from cmat_gym.core.errors import BackendError, UsageError
 from cmat_gym.core.roles import Critic, CriticFunction, as_critic
 from cmat_gym.policies.backbone import ACTOR, REFERENCE
 from cmat_gym.policies.checker import Checker, CheckerSettings
@@ -74,6 +74,8 @@ class ActorCriticTrainer(LoopTrainer):
         callbacks: list[Any] | None = None,
     ) -> None:
         args = args or ActorCriticConfig()
+        if evaluator is None and args.eval_strategy != "no":
+            raise UsageError(f"eval_strategy={args.eval_strategy!s} needs evaluator=, a function of the policy")
         self.policy = policy
         self.evaluator = evaluator
         self.checker: Checker | None = None
@@ -82,7 +84,11 @@ class ActorCriticTrainer(LoopTrainer):
         if args.reference == "sft" and REFERENCE not in policy.backbone.adapters:
             policy.backbone.add_adapter(REFERENCE, copy_of=ACTOR)
         super().__init__(
-            model=policy.backbone, args=args, processing_class=policy.tokenizer, callbacks=list(callbacks or [])
+            model=policy.backbone,
+            args=args,
+            processing_class=policy.tokenizer,
+            eval_dataset={},  # the evaluator has its own tasks
+            callbacks=list(callbacks or []),
         )
         policy.to(args.device)
 
@@ -206,7 +212,8 @@ class ActorCriticTrainer(LoopTrainer):
         """AdamW with separate learning rates for actor and critic."""
         if self.optimizer is None:
             self.optimizer = make_optimizer(self.policy, self.args)
-        return self.optimizer
+        optimizer: torch.optim.Optimizer = self.optimizer
+        return optimizer
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write adapters and value head as `LoRAPolicy.save` does."""

@@ -90,7 +90,7 @@ class Learner:
             for part in minibatches(len(hidden), self.batches, self.np_random):
                 terms = value_loss(self._head(hidden[part]), old[part], returns[part], self.args.value_clip)
                 torch.autograd.backward(terms.mean())
-                meters.add("loss/value", float(terms.sum()), len(part))
+                meters.add("loss/value", float(terms.detach().sum()), len(part))
                 self._step(meters)
         return meters.means()
 
@@ -103,7 +103,7 @@ class Learner:
                         hidden = self._forward(batch).hidden
                     values = self._value_terms(hidden, batch)
                     torch.autograd.backward((values + self._judge_terms(hidden, batch)).sum() / len(part))
-                    meters.add("loss/value", float(values.sum()), len(values))
+                    meters.add("loss/value", float(values.detach().sum()), len(values))
                 self._step(meters)
         return meters.means()
 

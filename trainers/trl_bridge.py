@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerState
+from transformers import PrinterCallback, TrainerState
 from transformers.trainer_utils import get_last_checkpoint
 from trl.trainer.base_config import _BaseConfig
 from trl.trainer.base_trainer import _BaseTrainer
@@ -46,6 +46,11 @@ class LoopTrainer(_NoTelemetry, _BaseTrainer):  # type: ignore[misc]
     control: Any
     state: Any
     optimizer: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As for any Trainer; what is logged goes to the reporting integrations, not to the standard output."""
+        super().__init__(*args, **kwargs)
+        self.remove_callback(PrinterCallback)
 
     def begin(self, iterations: int, resume_from_checkpoint: str | Path | bool | None) -> Path | None:
         """Set up state, optimizer and scheduler, and load a checkpoint; returns its folder.

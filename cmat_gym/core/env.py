@@ -74,7 +74,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         UsageError: A turn limit or discount out of range.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 - Gymnasium's own shape
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's own shape
     domain: ClassVar[str]
     tools: ClassVar[tuple[Tool, ...]]
 
@@ -257,9 +257,22 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             raise UsageError(f"options['task'] must be a task id, an index or a Task, got {wanted!r}")
         return self.split[operator.index(wanted)]
 
+    @property
+    def turn_limit(self) -> int:
+        """Turns the current episode may take."""
+        return self._turn_limit
+
     def score(self) -> Score:
         """The official score of the state as it is, with its parts."""
         return self._score()
+
+    def admissible_calls(self) -> list[Call] | None:
+        """Calls that are valid now, none after the end; None where the world cannot list them."""
+        return [] if self._finished else self._admissible()
+
+    def cost_to_go(self) -> float:
+        """Turns the expert needs from here to full success; infinity where it cannot succeed any more."""
+        return self._cost_to_go()
 
     def expert_action(self) -> str:
         """The expert's next action from the current state, whatever came before, in the environment's protocol."""
@@ -325,7 +338,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             "valid_action": valid,
             "state_key": self.state_key(),
         }
-        admissible = [] if self._finished else self._admissible()
+        admissible = self.admissible_calls()
         if admissible is not None:
             write = format_tool_call if self.protocol == "tools" else self._render
             info["admissible_actions"] = [write(call) for call in admissible]
@@ -361,4 +374,6 @@ def snapshot(env: gym.Env[Any, Any]) -> Any:
 
 def restore(env: gym.Env[Any, Any], state: Any) -> tuple[str, dict[str, Any]]:
     """Put an environment and all its wrappers back to what `snapshot` gave."""
+    if env.has_wrapper_attr("has_reset") and not env.get_wrapper_attr("has_reset"):
+        env.reset()  # `gym.make` wraps a guard that refuses to step an environment that was never reset
     return cast("tuple[str, dict[str, Any]]", env.get_wrapper_attr("restore")(state))

@@ -31,6 +31,12 @@ def invalid(reason: str) -> str:
     return f"Invalid action: {reason}"
 
 
+def rejected(feedback: str, observation: str) -> str:
+    """The lines put before an unchanged observation when a checker held an action back."""
+    reason = f": {feedback}" if feedback else "."
+    return f"The checker held this action back{reason}\nGive another action.\n{observation}"
+
+
 # Labels of the parts of an observation with memory.
 MEMORY_TASK = "Task: {task}"
 MEMORY_LESSONS = "Lessons:"

@@ -30,7 +30,12 @@ __all__ = [
 
 FORMAT = 1
 RECORDED_INFO = ("score", "success", "valid_action", "state_key")
-NOTED_INFO = ("env_reward", "critic_reward", "review")  # written by wrappers; kept as notes where they are present
+NOTED_INFO = (
+    "env_reward",
+    "critic_reward",
+    "review",
+    "executed",
+)  # written by wrappers; kept as notes where they are present
 
 
 @dataclass(frozen=True)
