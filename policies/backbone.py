@@ -134,6 +134,10 @@ class Backbone(nn.Module):
         """Where the model is."""
         return next(self.parameters()).device
 
+    def add_model_tags(self, tags: Any) -> None:
+        """TRL's trainers label what they train; the label goes where PEFT writes its model cards."""
+        self.model.add_model_tags(tags)
+
     @contextmanager
     def use(self, adapter: str | None) -> Iterator[None]:
         """Run with another adapter, or with None: the base model."""

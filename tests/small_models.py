@@ -8,7 +8,11 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cmat_gym.policies.base_models import BaseModel
 
-_WORDS = ["<end>", "<unknown>", "Answer", "with", "up", "down", "or", "stop", "Bring", "the", "counter", "to", "It", "shows", "Stopped", "Pick", "one", "two", "three", "a", "b", "c", "d", "Invalid", "action", "say", ",", ".", ":", ">", "-", "Task", "Recent", "turns", "Observation", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "Thought", "Action", "left", "right"]
+_TEXT = (
+    "<end> <unknown> Answer with up down or stop Bring the counter to It shows Stopped Pick one two three a b c d "
+    "Invalid action say , . : > - Task Recent turns Observation 0 1 2 3 4 5 6 7 8 9 Thought Action left right"
+)
+_WORDS = _TEXT.split()
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:

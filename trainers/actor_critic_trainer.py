@@ -212,7 +212,8 @@ class ActorCriticTrainer(LoopTrainer):
         """AdamW with separate learning rates for actor and critic."""
         if self.optimizer is None:
             self.optimizer = make_optimizer(self.policy, self.args)
-        return self.optimizer
+        optimizer: torch.optim.Optimizer = self.optimizer
+        return optimizer
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write adapters and value head as `LoRAPolicy.save` does."""

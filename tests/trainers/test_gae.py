@@ -71,7 +71,8 @@ def check_autoreset() -> None:
 
 def check_two_state_process() -> None:
     # left pays 1 and leads to right, right pays 0 and leads to left, for ever:
-    # V(left) = 1 / (1 - γ²) and V(right) = γ V(left). The true values leave nothing to be surprised by, wherever episodes are cut.
+    # V(left) = 1 / (1 - γ²) and V(right) = γ V(left). The true values leave nothing to be surprised by, wherever
+    # episodes are cut.
     gamma = 0.9
     worth = {"left": 1 / (1 - gamma**2), "right": gamma / (1 - gamma**2)}
     episodes = [["left", "right", "left", "right", "left"], ["left", "right", "left"], ["right", "left", "right"]]
@@ -161,14 +162,16 @@ def test_a_failed_turn_says_nothing() -> None:
 def test_environments_do_not_mix() -> None:
     generator = np.random.default_rng(0)
     shape = (7, 3)
-    arrays = [generator.normal(size=shape) for _ in range(3)]
+    rewards, values, following = (generator.normal(size=shape) for _ in range(3))
     terminated = generator.random(shape) < 0.2
     ended = terminated | (generator.random(shape) < 0.2)
-    together = turn_gae(*arrays, terminated, ended, gamma=0.9, lam=0.8)
-    for n in range(3):
-        part = slice(n, n + 1)
-        alone = turn_gae(*(a[:, part] for a in arrays), terminated[:, part], ended[:, part], gamma=0.9, lam=0.8)
-        np.testing.assert_array_equal(together.advantages[:, part], alone.advantages)
+
+    def advantages(n: slice) -> np.ndarray:
+        parts = rewards[:, n], values[:, n], following[:, n], terminated[:, n], ended[:, n]
+        return turn_gae(*parts, gamma=0.9, lam=0.8).advantages
+
+    alone = [advantages(slice(n, n + 1)) for n in range(3)]
+    np.testing.assert_array_equal(advantages(slice(None)), np.concatenate(alone, axis=1))
 
 
 def test_lambda_zero_is_the_delta_and_lambda_one_the_return() -> None:

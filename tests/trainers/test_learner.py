@@ -12,6 +12,7 @@ import pytest
 import torch
 from small_models import small_model
 from torch import Tensor
+from torch.autograd import backward
 from toy_worlds import PickEnv
 
 from cmat_gym.core.roles import Info, TokenSample
@@ -23,6 +24,8 @@ from cmat_gym.trainers import learner as learner_module
 from cmat_gym.trainers.actor_critic_config import ActorCriticConfig
 from cmat_gym.trainers.batches import Row, collate, count_drift, micro_batches, minibatches
 from cmat_gym.trainers.learner import Learner, make_optimizer
+from cmat_gym.trainers.losses import policy_terms
+from cmat_gym.trainers.meters import Meters
 
 OBSERVATIONS = ["Pick one", "It shows 1 2. Pick two", "Pick three", "Stopped"]
 INFOS: list[Info] = [{"task_id": "pick/x"}] * len(OBSERVATIONS)
@@ -44,7 +47,7 @@ def make_policy(mode: str | None = "shared", max_new_tokens: int = 5) -> LoRAPol
     policy.stop_ids = frozenset(range(0, 60, 5))  # so that actions have different lengths
     if mode is not None:
         checker = Checker(policy, CheckerSettings(mode, width=8))
-        torch.nn.init.normal_(checker.head.state[-1].weight)
+        torch.nn.init.normal_(list(checker.head.state.parameters())[-2])
     generator = torch.Generator().manual_seed(5)
     for name in policy.backbone.adapters:
         for parameter in policy.backbone.adapter_parameters(name):
@@ -89,18 +92,18 @@ def gradients(policy: LoRAPolicy, adapter: str = ACTOR) -> Tensor:
     return torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in parameters])
 
 
-# The actor's gradient ---------------------------------------------------------------------------------------------------
+# The actor's gradient -------------------------------------------------------------------------------------------------
 
 
 def check_delta_rule(settings: Callable[..., ActorCriticConfig]) -> None:
     """With fresh samples and nothing added, the gradient is the source's: Σ δ_t ∇log π(a_t | s_t)."""
     policy = make_policy()
     rows = play(policy)
-    sum(-row.advantages[0] * log_likelihood(policy, row.sample) for row in rows).backward()  # type: ignore[union-attr]
+    backward(torch.stack([-row.advantages[0] * log_likelihood(policy, row.sample) for row in rows]).sum())
     expected = gradients(policy) / len(rows)
     policy.backbone.zero_grad()
     batch = collate(rows, policy.pad_id, policy.backbone.device)
-    make_learner(policy, settings()).actor_loss(batch, turns=len(rows)).loss.backward()
+    backward(make_learner(policy, settings()).actor_loss(batch, turns=len(rows)).loss)
     torch.testing.assert_close(gradients(policy), expected, rtol=1e-3, atol=1e-5)
     assert expected.norm() > 1e-2
 
@@ -113,11 +116,11 @@ def test_micro_batches_sum_to_the_whole(settings: Callable[..., ActorCriticConfi
     policy = make_policy()
     rows = play(policy)
     learner = make_learner(policy, settings(entropy_coef=0.1))
-    learner.actor_loss(collate(rows, 0, policy.backbone.device), turns=len(rows)).loss.backward()
+    backward(learner.actor_loss(collate(rows, 0, policy.backbone.device), turns=len(rows)).loss)
     whole = gradients(policy)
     policy.backbone.zero_grad()
     for micro in micro_batches(rows, tokens=30):
-        learner.actor_loss(collate(micro, 0, policy.backbone.device), turns=len(rows)).loss.backward()
+        backward(learner.actor_loss(collate(micro, 0, policy.backbone.device), turns=len(rows)).loss)
     torch.testing.assert_close(gradients(policy), whole, rtol=1e-3, atol=1e-6)
 
 
@@ -131,13 +134,13 @@ def test_critic_rule(settings: Callable[..., ActorCriticConfig]) -> None:
             ids, mask = pad_left([row.sample.prompt_ids], 0, policy.backbone.device)
             value = policy.backbone.value_head(policy.backbone(ids, mask, keep=1).hidden[:, -1])  # type: ignore[misc]
             total = total - float(row.returns[0] - row.values[0]) * value.sum()
-    total.backward()
+    backward(total)
     expected = gradients(policy, CHECKER) / len(rows)
     policy.backbone.zero_grad()
     learner = make_learner(policy, settings(checker="separate"))
     batch = collate(rows, 0, policy.backbone.device)
     with policy.backbone.use(CHECKER):
-        (learner._value_terms(learner._forward(batch).hidden, batch).sum() / len(rows)).backward()
+        backward(learner._value_terms(learner._forward(batch).hidden, batch).sum() / len(rows))
     torch.testing.assert_close(gradients(policy, CHECKER), expected, rtol=1e-3, atol=1e-5)
     assert expected.norm() > 1e-2
 
@@ -159,10 +162,10 @@ def test_bandit_gradient_is_the_gradient_of_the_expected_reward(settings: Callab
     policy = make_policy(None)
     rewards = torch.linspace(-1, 1, policy.backbone.config.vocab_size)
     rows, probabilities = bandit_rows(policy, rewards)
-    (-(probabilities * rewards).sum()).backward()
+    backward(-(probabilities * rewards).sum())
     exact = gradients(policy)
     policy.backbone.zero_grad()
-    make_learner(policy, settings()).actor_loss(collate(rows, 0, policy.backbone.device), turns=1).loss.backward()
+    backward(make_learner(policy, settings()).actor_loss(collate(rows, 0, policy.backbone.device), turns=1).loss)
     torch.testing.assert_close(gradients(policy), exact, rtol=1e-3, atol=1e-6)
 
 
@@ -170,7 +173,7 @@ def test_bandit_gradient_from_samples(settings: Callable[..., ActorCriticConfig]
     policy = make_policy(None, max_new_tokens=1)
     rewards = torch.linspace(-1, 1, policy.backbone.config.vocab_size)
     _, probabilities = bandit_rows(policy, rewards)
-    (-(probabilities * rewards).sum()).backward()
+    backward(-(probabilities * rewards).sum())
     exact = gradients(policy)
     policy.backbone.zero_grad()
     actions = policy.act(["Pick one"] * 4000, [INFOS[0]] * 4000)
@@ -180,11 +183,11 @@ def test_bandit_gradient_from_samples(settings: Callable[..., ActorCriticConfig]
     ]
     learner = make_learner(policy, settings())
     for micro in micro_batches(rows, tokens=4000):
-        learner.actor_loss(collate(micro, 0, policy.backbone.device), turns=len(rows)).loss.backward()
+        backward(learner.actor_loss(collate(micro, 0, policy.backbone.device), turns=len(rows)).loss)
     assert torch.cosine_similarity(gradients(policy), exact, dim=0) > 0.95
 
 
-# Planted bugs -----------------------------------------------------------------------------------------------------------
+# Planted bugs ---------------------------------------------------------------------------------------------------------
 
 
 def shifted(logits: Tensor, tokens: Tensor) -> Tensor:
@@ -194,10 +197,7 @@ def shifted(logits: Tensor, tokens: Tensor) -> Tensor:
 
 
 def wrong_sign(logprobs: Tensor, old: Tensor, advantages: Tensor, clip_range: float) -> Any:
-    return learner_policy_terms(logprobs, old, -advantages, clip_range)
-
-
-learner_policy_terms = learner_module.policy_terms
+    return policy_terms(logprobs, old, -advantages, clip_range)
 
 
 @pytest.mark.parametrize(("name", "bug"), [("log_probabilities", shifted), ("policy_terms", wrong_sign)])
@@ -220,7 +220,7 @@ def test_a_shifted_mask_is_drift() -> None:
     assert count_drift(batch, retokenised) == 1
 
 
-# A whole update ---------------------------------------------------------------------------------------------------------
+# A whole update -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["shared", "separate"])
@@ -262,7 +262,7 @@ def test_trunk_gradient_reaches_the_actor_in_proportion(settings: Callable[..., 
     found = {}
     for scale in (0.0, 0.5, 1.0):
         learner = make_learner(policy, settings(trunk_gradient=scale))
-        learner.actor_loss(collate(rows, 0, policy.backbone.device), turns=4).loss.backward()
+        backward(learner.actor_loss(collate(rows, 0, policy.backbone.device), turns=4).loss)
         found[scale] = gradients(policy)
         policy.backbone.zero_grad()
     assert found[0.0].norm() == 0
@@ -310,7 +310,7 @@ def test_actor_and_critic_are_clipped_apart(settings: Callable[..., ActorCriticC
     args = settings(checker="separate", max_grad_norm=1e-3, critic_max_grad_norm=10.0)
     learner = make_learner(policy, args)
     rows = play(policy)
-    learner.actor_loss(collate(rows, 0, policy.backbone.device), turns=1).loss.backward()
+    backward(learner.actor_loss(collate(rows, 0, policy.backbone.device), turns=1).loss)
     critic = policy.backbone.adapter_parameters(CHECKER)
     for parameter in critic:
         parameter.grad = torch.full_like(parameter, 1e-3)
@@ -320,7 +320,7 @@ def test_actor_and_critic_are_clipped_apart(settings: Callable[..., ActorCriticC
         norms["actor"], norms["critic"] = float(gradients(policy).norm()), float(gradients(policy, CHECKER).norm())
 
     learner.optimizer.register_step_pre_hook(note)
-    learner._step(learner_module.Meters())
+    learner._step(Meters())
     assert norms["actor"] == pytest.approx(1e-3, rel=1e-2)
     assert norms["critic"] == pytest.approx(1e-3 * sum(p.numel() for p in critic) ** 0.5, rel=1e-4)
 

@@ -1,0 +1,75 @@
+"""What supervised fine-tuning imitates: the expert's answer in states that an expert, or a learner, gets into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+
+from cmat_gym.core.roles import Policy
+from cmat_gym.core.trajectory import Trajectory
+from cmat_gym.policies.scripted import ExpertPolicy, RandomPolicy
+
+__all__ = ["Demonstration", "collect_expert", "demonstrations_of"]
+
+
+class Demonstration(NamedTuple):
+    """One turn to imitate.
+
+    Attributes:
+        observation: What the agent sees.
+        answer: What it should say.
+        task_id: The task; its domain decides on the system prompt.
+    """
+
+    observation: str
+    answer: str
+    task_id: str
+
+
+def collect_expert(
+    env: gym.Env[Any, Any],
+    episodes: int,
+    *,
+    policy: Policy | None = None,
+    mistakes: float = 0.0,
+    thoughts: bool = False,
+    seed: int = 0,
+) -> list[Demonstration]:
+    """Play episodes and write down what the expert would do in every state.
+
+    Args:
+        env: One of the worlds, on the split to learn from.
+        episodes: How many.
+        policy: Who acts, while the expert only comments (DAgger; Ross et al., 2011); the expert itself by default.
+        mistakes: Probability of a random admissible action, so that the expert also shows the way back.
+        thoughts: Write the expert's thought before the action.
+        seed: Seed of the tasks and of the mistakes.
+    """
+    expert = ExpertPolicy(env, thoughts=thoughts)
+    actor: Policy = policy if policy is not None else ExpertPolicy(env)
+    strayer = RandomPolicy(np.random.default_rng([seed, 1]))
+    np_random = np.random.default_rng([seed, 2])
+    found: list[Demonstration] = []
+    for episode_seed in np.random.SeedSequence(seed).generate_state(episodes):
+        observation, info = env.reset(seed=int(episode_seed))
+        done = False
+        while not done:
+            found.append(Demonstration(observation, expert.act([observation], [info])[0], info["task_id"]))
+            chooser = strayer if np_random.random() < mistakes else actor
+            observation, _, terminated, truncated, info = env.step(chooser.act([observation], [info])[0])
+            done = terminated or truncated
+    return found
+
+
+def demonstrations_of(trajectories: Iterable[Trajectory]) -> list[Demonstration]:
+    """The turns of recorded episodes that ended in success, whoever played them."""
+    return [
+        Demonstration(turn.observation, turn.action, trajectory.task_id)
+        for trajectory in trajectories
+        if trajectory.success
+        for turn in trajectory.turns
+        if turn.valid_action
+    ]
