@@ -39,12 +39,23 @@ class AdapterSettings:
         alpha: Its scale: the update is alpha / rank · B A.
         targets: `all-linear`, or names of modules separated by commas.
         virtual_tokens: Virtual tokens of P-Tuning in front of the actor's prompt; 0 for none.
+        tail: Tokens at the end of the prompt from which on LoRA is active; None: from the start. What lies before is
+            read with the base weights, so it needs no gradient: on long pages an update costs a fraction
+            (Greenewald et al., 2025, "Activated LoRA"). Such adapters are plain LoRA files, used in this way.
     """
 
     rank: int = 16
     alpha: int = 32
     targets: str = "all-linear"
     virtual_tokens: int = 0
+    tail: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that mean nothing."""
+        if self.rank < 1 or self.virtual_tokens < 0 or (self.tail is not None and self.tail < 1):
+            raise UsageError(f"rank >= 1, virtual_tokens >= 0 and tail >= 1 (or None) are expected, got {self}")
+        if self.virtual_tokens and self.tail is not None:
+            raise UsageError("virtual_tokens and tail exclude each other: virtual tokens stand before everything")
 
     def lora_config(self) -> LoraConfig:
         """The same as PEFT's configuration; without dropout, so that probabilities repeat exactly."""
@@ -87,6 +98,7 @@ class Backbone(nn.Module):
         self.prompt_encoder = self._make_prompt_encoder()
         self.active: str | None = ACTOR
         self._captured: Tensor | None = None
+        self._swapped: list[tuple[nn.Parameter, Tensor, Tensor]] = []  # while merged: weight, original, with adapter
         self._parameters_of: dict[str, list[nn.Parameter]] = {}
         head = self.model.get_base_model().get_output_embeddings()
         head.register_forward_pre_hook(self._capture)
@@ -103,7 +115,26 @@ class Backbone(nn.Module):
         cache: Any = None,
         use_cache: bool = False,
     ) -> Forward:
-        """Run the active adapter over `ids`; padding may stand anywhere, positions count what is not padding."""
+        """Run the active adapter over `ids`; padding may stand anywhere, positions count what is not padding.
+
+        With a `tail`, everything but the tail and the last `keep - 1` tokens is read with the base weights first.
+        """
+        before = 0 if self.settings.tail is None else ids.shape[1] - (keep - 1) - self.settings.tail
+        if before > 0 and self.active is not None:
+            past = mask.shape[1] - ids.shape[1]
+            with torch.no_grad(), self._base_weights():
+                cache = self._run(ids[:, :before], mask[:, : past + before], 1, cache, use_cache=True).cache
+            return self._run(ids[:, before:], mask, keep, cache, use_cache=True)
+        return self._run(ids, mask, keep, cache, use_cache)
+
+    def read(self, ids: Tensor, mask: Tensor) -> Any:
+        """Keys and values of the beginning of prompts that end later, for `forward` to go on from."""
+        if self.settings.tail is None:
+            return self._run(ids, mask, 1, None, use_cache=True).cache
+        with self._base_weights():
+            return self._run(ids, mask, 1, None, use_cache=True).cache
+
+    def _run(self, ids: Tensor, mask: Tensor, keep: int, cache: Any, use_cache: bool) -> Forward:
         model = self.model.get_base_model()
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]  # [batch, new]
         inputs: dict[str, Any] = {"input_ids": ids}
@@ -161,17 +192,37 @@ class Backbone(nn.Module):
             with self.use(adapter):
                 yield
             return
-        originals = [weight.data for weight in weights]
         with torch.no_grad():
-            for layer, weight in zip(layers, weights, strict=True):
-                weight.data = weight.data + layer.get_delta_weight(adapter)
+            self._swapped = [
+                (weight, weight.data, weight.data + layer.get_delta_weight(adapter))
+                for layer, weight in zip(layers, weights, strict=True)
+            ]
         with self.use(None):
             self.active = adapter
             try:
+                for weight, _, merged in self._swapped:
+                    weight.data = merged
                 yield
             finally:
-                for weight, original in zip(weights, originals, strict=True):
+                for weight, original, _ in self._swapped:
                     weight.data = original
+                self._swapped = []
+
+    @contextmanager
+    def _base_weights(self) -> Iterator[None]:
+        """The base model for a moment, merged or not; the adapter stays the active one, virtual tokens and all."""
+        active = self.active
+        for weight, original, _ in self._swapped:
+            weight.data = original
+        if not self._swapped:
+            self.model.base_model.disable_adapter_layers()
+        try:
+            yield
+        finally:
+            for weight, _, merged in self._swapped:
+                weight.data = merged
+            if not self._swapped:
+                self._activate(active)
 
     # Adapters -------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from cmat_gym.core.errors import choose
 from cmat_gym.core.roles import Info, Review, SampledAction
 from cmat_gym.policies import prompts
 from cmat_gym.policies.backbone import ACTOR, CHECKER
-from cmat_gym.policies.generation import pad_left
+from cmat_gym.policies.generation import pad_turns
 from cmat_gym.policies.lora import LoRAPolicy
 from cmat_gym.policies.value_head import ValueHead
 
@@ -81,15 +81,13 @@ class Checker:
                 answers.append(list(action.sample.token_ids))
             else:
                 answers.append(self.policy.answer_ids(action))
-        rows = [ids + answer for ids, answer in zip(asked, answers, strict=True)]
-        ids, mask = pad_left(rows, self.policy.pad_id, self.policy.backbone.device)
-        longest = max(len(answer) for answer in answers)
-        with self.policy.backbone.merged(self.adapter):
-            hidden = self.policy.backbone(ids, mask, keep=longest + 1).hidden  # [batch, longest + 1, hidden]
-        # Rows end together, so the last prompt token stands as far from the end as the answer is long.
-        starts = torch.tensor([longest - len(answer) for answer in answers], device=hidden.device)
-        values = self.head(hidden[torch.arange(len(rows)), starts]).tolist()
-        judged = self.head.judge(hidden[:, -1]).tolist()
+        backbone = self.policy.backbone
+        ids, mask, answer_mask = pad_turns(asked, answers, self.policy.pad_id, backbone.device)
+        with backbone.merged(self.adapter):
+            hidden = backbone(ids, mask, keep=answer_mask.shape[1] + 1).hidden  # [batch, 1 + answer, hidden]
+        ends = answer_mask.sum(dim=1)  # position 0 is the last prompt token
+        values = self.head(hidden[:, 0]).tolist()
+        judged = self.head.judge(hidden[torch.arange(len(ids), device=ids.device), ends]).tolist()
         return [self._verdict(value, action) for value, action in zip(values, judged, strict=True)]
 
     def _verdict(self, value: float, action: float) -> Review:

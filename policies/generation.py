@@ -17,7 +17,7 @@ from torch import Tensor
 from cmat_gym.core.errors import UsageError
 from cmat_gym.policies.backbone import Backbone
 
-__all__ = ["Completion", "Sampling", "generate", "pad_left"]
+__all__ = ["Completion", "Sampling", "generate", "pad_left", "pad_turns"]
 
 _MIN_PREFIX = 16  # tokens; sharing less than this does not pay for a second pass
 _COMPACT_SHARE = 0.75  # rows leave the batch once this share of them is left: each removal copies the cache
@@ -110,15 +110,29 @@ def pad_left(rows: Sequence[Sequence[int]], pad_id: int, device: torch.device) -
     return ids.to(device), mask.to(device)
 
 
+def pad_turns(
+    prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad_id: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Prompts padded on the left, answers on the right, so that all answers start in one column.
+
+    Returns token ids and attention mask [batch, prompt + answer], and the answers' part of the mask [batch, answer].
+    """
+    ids, mask = pad_left(prompts, pad_id, device)
+    width = max(len(answer) for answer in answers)
+    answer_ids = torch.tensor([[*answer, *[pad_id] * (width - len(answer))] for answer in answers], device=device)
+    answer_mask = torch.tensor([[1] * len(answer) + [0] * (width - len(answer)) for answer in answers], device=device)
+    return torch.cat([ids, answer_ids], dim=1), torch.cat([mask, answer_mask], dim=1), answer_mask
+
+
 def _prefill(backbone: Backbone, prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor, Any, Tensor]:
     """Read the prompts; returns last logits [batch, vocabulary], last hidden states, cache and mask."""
-    shared = _common_prefix(prompts)
+    shared = _common_prefix(prompts, leave=backbone.settings.tail or 1)
     if shared < _MIN_PREFIX or len(prompts) == 1:
         ids, mask = pad_left(prompts, pad_id, backbone.device)
         cache = None
     else:
         prefix, prefix_mask = pad_left([prompts[0][:shared]], pad_id, backbone.device)
-        cache = backbone(prefix, prefix_mask, keep=1, use_cache=True).cache
+        cache = backbone.read(prefix, prefix_mask)
         cache.batch_repeat_interleave(len(prompts))
         ids, rest_mask = pad_left([prompt[shared:] for prompt in prompts], pad_id, backbone.device)
         mask = torch.cat([prefix_mask.expand(len(prompts), -1), rest_mask], dim=1)
@@ -126,11 +140,11 @@ def _prefill(backbone: Backbone, prompts: Sequence[Sequence[int]], pad_id: int) 
     return passed.logits[:, -1], passed.hidden[:, -1], passed.cache, mask
 
 
-def _common_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """Tokens all prompts start with; at least one of each is left over."""
+def _common_prefix(prompts: Sequence[Sequence[int]], leave: int) -> int:
+    """Tokens all prompts start with; so many of each are left over."""
     # Whatever the first and the last in sorted order share, all share.
     first, last = min(map(tuple, prompts)), max(map(tuple, prompts))
-    limit = min(len(prompt) for prompt in prompts) - 1
+    limit = min(len(prompt) for prompt in prompts) - leave
     return next((i for i in range(limit) if first[i] != last[i]), limit)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cmat_gym.core.roles import TokenSample
+from cmat_gym.policies.generation import pad_turns
 from cmat_gym.trainers.gae import Floats
 
 __all__ = ["Batch", "Row", "collate", "count_drift", "micro_batches", "minibatches"]
@@ -59,7 +60,6 @@ class Batch(NamedTuple):
         reference: Log-probabilities under the reference, 0 without one. [batch, action]
         values: The critic's at the time of the rollout. [batch, state]
         returns: Its targets. [batch, state]
-        state_mask: Where there is a state. [batch, state]
     """
 
     ids: Tensor
@@ -71,32 +71,37 @@ class Batch(NamedTuple):
     reference: Tensor
     values: Tensor
     returns: Tensor
-    state_mask: Tensor
 
 
 def collate(rows: Sequence[Row], pad_id: int, device: torch.device) -> Batch:
     """Build the tensors of some rows."""
-    prompt = max(len(row.sample.prompt_ids) for row in rows)
-    action = max(len(row.sample.token_ids) for row in rows)
-    states = max(len(row.values) for row in rows)
-    ids = np.full((len(rows), prompt + action), pad_id, dtype=np.int64)
-    mask = np.zeros((len(rows), prompt + action), dtype=np.int64)
-    action_mask, logprobs, advantages, reference = np.zeros((4, len(rows), action), dtype=np.float32)
-    state_mask, values, returns = np.zeros((3, len(rows), states), dtype=np.float32)
-    for i, row in enumerate(rows):
-        start, end, count = prompt - len(row.sample.prompt_ids), len(row.sample.token_ids), len(row.values)
-        ids[i, start : prompt + end] = [*row.sample.prompt_ids, *row.sample.token_ids]
-        mask[i, start : prompt + end] = 1
-        action_mask[i, :end] = 1
-        logprobs[i, :end] = row.sample.logprobs
-        advantages[i, :end] = row.advantages
-        if row.reference is not None:
-            reference[i, :end] = row.reference
-        state_mask[i, :count] = 1
-        values[i, :count] = row.values
-        returns[i, :count] = row.returns
-    arrays = (ids, mask, ids[:, prompt:], action_mask, logprobs, advantages, reference, values, returns, state_mask)
-    return Batch(*(torch.from_numpy(array).to(device) for array in arrays))
+    prompts, answers = [row.sample.prompt_ids for row in rows], [row.sample.token_ids for row in rows]
+    ids, mask, action_mask = pad_turns(prompts, answers, pad_id, device)
+
+    def per_token(values: Sequence[Sequence[float] | Floats]) -> Tensor:
+        return _pad_right(values, action_mask.shape[1], device)
+
+    def per_state(values: Sequence[Floats]) -> Tensor:
+        return _pad_right(values, max(len(row.values) for row in rows), device)
+
+    return Batch(
+        ids=ids,
+        mask=mask,
+        actions=ids[:, -action_mask.shape[1] :],
+        action_mask=action_mask.float(),
+        old_logprobs=per_token([row.sample.logprobs for row in rows]),
+        advantages=per_token([row.advantages for row in rows]),
+        reference=per_token([[] if row.reference is None else row.reference for row in rows]),
+        values=per_state([row.values for row in rows]),
+        returns=per_state([row.returns for row in rows]),
+    )
+
+
+def _pad_right(values: Sequence[Sequence[float] | Floats], width: int, device: torch.device) -> Tensor:
+    padded = np.zeros((len(values), width), dtype=np.float32)
+    for i, row in enumerate(values):
+        padded[i, : len(row)] = row
+    return torch.from_numpy(padded).to(device)
 
 
 def count_drift(batch: Batch, rows: Sequence[Row]) -> int:

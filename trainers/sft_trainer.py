@@ -12,7 +12,7 @@ from transformers.trainer_utils import TrainOutput
 
 from cmat_gym.core.errors import UsageError
 from cmat_gym.policies.backbone import ACTOR
-from cmat_gym.policies.generation import pad_left
+from cmat_gym.policies.generation import pad_turns
 from cmat_gym.policies.lora import LoRAPolicy
 from cmat_gym.trainers.demonstrations import Demonstration
 from cmat_gym.trainers.losses import log_probabilities
@@ -112,20 +112,12 @@ class SFTStage(QuietSFTTrainer):
         return Dataset.from_dict({"input_ids": ids, "labels": labels})
 
     def _collate(self, examples: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
-        """Prompts padded on the left, answers on the right, so that all answers start in one column."""
-        pad = self.policy.pad_id
+        """The layout of `pad_turns`, with the answers' tokens as labels."""
         starts = [sum(label == _NO_LOSS for label in example["labels"]) for example in examples]
-        prompts, prompt_mask = pad_left(
-            [example["input_ids"][:start] for example, start in zip(examples, starts, strict=True)],
-            pad,
-            torch.device("cpu"),
-        )
-        answers = [example["input_ids"][start:] for example, start in zip(examples, starts, strict=True)]
-        width = max(len(answer) for answer in answers)
-        ids = torch.tensor([answer + [pad] * (width - len(answer)) for answer in answers])
-        mask = torch.tensor([[1] * len(answer) + [0] * (width - len(answer)) for answer in answers])
-        return {
-            "input_ids": torch.cat([prompts, ids], dim=1),
-            "attention_mask": torch.cat([prompt_mask, mask], dim=1),
-            "labels": torch.cat([torch.full_like(prompts, _NO_LOSS), ids.masked_fill(mask == 0, _NO_LOSS)], dim=1),
-        }
+        pairs = list(zip(examples, starts, strict=True))
+        prompts = [example["input_ids"][:start] for example, start in pairs]
+        answers = [example["input_ids"][start:] for example, start in pairs]
+        ids, mask, answer_mask = pad_turns(prompts, answers, self.policy.pad_id, torch.device("cpu"))
+        labels = torch.full_like(ids, _NO_LOSS)
+        labels[:, -answer_mask.shape[1] :] = ids[:, -answer_mask.shape[1] :].masked_fill(answer_mask == 0, _NO_LOSS)
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,12 +23,13 @@ from cmat_gym.policies.lora import LoRAPolicy
 
 GREEDY = Sampling(max_new_tokens=12, temperature=0)
 OBSERVATIONS = ["It shows 1 2.", "Bring the counter to 7. It shows 4.", "Stopped.", "up up up down. It shows - 3 0 0."]
+SHAPES: list[dict[str, int]] = [{}, {"virtual_tokens": 3}, {"tail": 4}, {"tail": 100}]
 INFOS: list[Info] = [{"task_id": "counter/x"}] * len(OBSERVATIONS)
 
 
-def make_policy(seed: int = 0, sampling: Sampling | None = None, virtual_tokens: int = 0) -> LoRAPolicy:
+def make_policy(seed: int = 0, sampling: Sampling | None = None, **shape: Any) -> LoRAPolicy:
     """A policy whose adapter does something: a fresh one has B = 0 and changes nothing."""
-    adapter = AdapterSettings(rank=4, virtual_tokens=virtual_tokens)
+    adapter = AdapterSettings(rank=4, **shape)
     policy = LoRAPolicy(small_model(), CounterEnv(), adapter=adapter, sampling=sampling, seed=seed)
     shake(policy, ACTOR)
     return policy
@@ -61,9 +63,9 @@ def test_is_a_policy_and_keeps_exact_tokens() -> None:
         assert stops[-1] or len(stops) == 9
 
 
-@pytest.mark.parametrize("virtual_tokens", [0, 3])
-def test_logprobs_are_those_of_a_plain_forward_pass(virtual_tokens: int) -> None:
-    policy = make_policy(sampling=Sampling(max_new_tokens=9, temperature=0.7, top_p=0.9), virtual_tokens=virtual_tokens)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_logprobs_are_those_of_a_plain_forward_pass(shape: dict[str, int]) -> None:
+    policy = make_policy(sampling=Sampling(max_new_tokens=9, temperature=0.7, top_p=0.9), **shape)
     for action in policy.act(OBSERVATIONS, INFOS):
         sample = action.sample
         with torch.no_grad():
@@ -71,9 +73,9 @@ def test_logprobs_are_those_of_a_plain_forward_pass(virtual_tokens: int) -> None
         torch.testing.assert_close(torch.tensor(sample.logprobs), again, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("virtual_tokens", [0, 3])
-def test_a_batch_is_answered_as_each_alone(virtual_tokens: int) -> None:
-    policy = make_policy(sampling=GREEDY, virtual_tokens=virtual_tokens)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_batch_is_answered_as_each_alone(shape: dict[str, int]) -> None:
+    policy = make_policy(sampling=GREEDY, **shape)
     policy.stop_ids = frozenset(range(0, 60, 7))  # so that rows end, and leave the batch, at different times
     together = policy.act(OBSERVATIONS, INFOS)
     alone = [policy.act([observation], [INFOS[0]])[0] for observation in OBSERVATIONS]
@@ -81,8 +83,9 @@ def test_a_batch_is_answered_as_each_alone(virtual_tokens: int) -> None:
     assert len({len(a.sample.token_ids) for a in together}) > 1
 
 
-def test_sharing_the_prefix_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = make_policy(sampling=GREEDY)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sharing_the_prefix_changes_nothing(monkeypatch: pytest.MonkeyPatch, shape: dict[str, int]) -> None:
+    policy = make_policy(sampling=GREEDY, **shape)
     long = ["It shows 1 2. " * 3 + observation for observation in OBSERVATIONS]
     shared = policy.act(long, INFOS)
     monkeypatch.setattr("cmat_gym.policies.generation._MIN_PREFIX", 10**6)
@@ -103,6 +106,31 @@ def test_the_loop_says_what_transformers_generate_says() -> None:
         ours = list(action.sample.token_ids)
         assert row[: len(ours)] == ours
         assert set(row[len(ours) :]) <= {policy.pad_id}
+
+
+def test_a_tail_reads_the_page_with_the_base_weights() -> None:
+    """Written down directly: base weights for all but the last four prompt tokens, the adapter from there on."""
+    policy = make_policy(tail=4)
+    prompt, answer = policy.prompt_ids(OBSERVATIONS[1], INFOS[0]), policy.answer_ids("up")
+    ids, mask = pad_left([[*prompt, *answer]], 0, torch.device("cpu"))
+    split = len(prompt) - 4
+    theirs = policy.backbone.model
+    with torch.no_grad():
+        with theirs.disable_adapter():
+            cache = theirs(input_ids=ids[:, :split], use_cache=True).past_key_values
+        expected = theirs(input_ids=ids[:, split:], past_key_values=cache).logits[:, -3:]
+        torch.testing.assert_close(policy.backbone(ids, mask, keep=3).logits, expected)
+        policy.backbone.settings = AdapterSettings(rank=4)
+        assert not torch.allclose(policy.backbone(ids, mask, keep=3).logits, expected, atol=1e-2)
+
+
+def test_a_tail_is_learned_by_every_matrix() -> None:
+    policy = make_policy(tail=4)
+    ids, mask = pad_left(
+        [policy.prompt_ids(o, i) for o, i in zip(OBSERVATIONS, INFOS, strict=True)], 0, torch.device("cpu")
+    )
+    policy.backbone(ids, mask, keep=1).logits.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in policy.backbone.adapter_parameters(ACTOR))
 
 
 def test_sampling_follows_the_distribution() -> None:
@@ -271,9 +299,9 @@ def test_values_need_a_checker() -> None:
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("virtual_tokens", [0, 3])
-def test_saved_policy_says_the_same(tmp_path: Path, virtual_tokens: int) -> None:
-    policy = make_policy(sampling=GREEDY, virtual_tokens=virtual_tokens)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_saved_policy_says_the_same(tmp_path: Path, shape: dict[str, int]) -> None:
+    policy = make_policy(sampling=GREEDY, **shape)
     checker = Checker(policy, CheckerSettings("separate", width=8))
     wake(checker)
     policy.save(tmp_path)
@@ -340,6 +368,12 @@ def test_smollm2_knows_something() -> None:
     answer = policy.act(["What is the capital of France?"], [{"task_id": "chat/x"}])[0]
     assert "Paris" in answer
     assert answer.sample.token_ids[-1] in policy.stop_ids
+
+
+@pytest.mark.parametrize("wrong", [{"rank": 0}, {"tail": 0}, {"virtual_tokens": -1}, {"virtual_tokens": 2, "tail": 2}])
+def test_impossible_adapters_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=r"expected, got|exclude each other"):
+        AdapterSettings(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"max_new_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}])
