@@ -93,6 +93,10 @@ class ActorCriticTrainer(LoopTrainer):
         policy.to(args.device)
 
         seed = args.seed + 1000 * args.process_index
+        if args.world_size > 1:
+            if args.target_kl is not None:
+                raise UsageError("target_kl would end the epochs of some processes before others; leave it out")
+            policy.generator.manual_seed(seed)  # or all processes would draw the same numbers
         self.np_random = np.random.default_rng(seed)
         self.learner = Learner(policy, args, self.create_optimizer(), self.np_random, self.average_gradients)
         self.collector = Collector(

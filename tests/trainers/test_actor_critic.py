@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -280,6 +281,34 @@ def test_a_world_that_always_fails_is_an_error(run: Callable[..., ActorCriticTra
 
     with pytest.raises(BackendError, match="every environment failed"):
         run(world).train()
+
+
+def test_ctrl_c_finishes_the_iteration_and_saves(run: Callable[..., ActorCriticTrainer], tmp_path: Path) -> None:
+    asked = []
+
+    def impatient(observation: str, action: str, info: Info) -> float:
+        if not asked and trainer.state.global_step == 1:
+            asked.append(signal.raise_signal(signal.SIGINT))
+        return 0.0
+
+    before = signal.getsignal(signal.SIGINT)
+    trainer = run(critic=impatient, iterations=4)
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert signal.getsignal(signal.SIGINT) is before
+    resumed = run(critic=lambda observation, action, info: 0.0, iterations=4)
+    resumed.train(resume_from_checkpoint=True)
+    assert [entry["step"] for entry in resumed.state.log_history] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("settings", [{}, {"checker": "separate"}, {"advantage": "token"}])
+def test_sampling_and_training_agree_with_a_tail(tmp_path: Path, settings: dict[str, Any]) -> None:
+    policy = LoRAPolicy(small_model(), adapter=AdapterSettings(rank=8, tail=2))
+    args = ActorCriticConfig(**{"output_dir": str(tmp_path), **SMALL, "learning_rate": 1e-2, **settings})
+    trainer = ActorCriticTrainer(policy, PickEnv, args)
+    trainer.train()
+    for entry in trainer.state.log_history[1:]:
+        assert entry["policy/logprob_error"] < 1e-4
 
 
 def test_reports_to_tensorboard(run: Callable[..., ActorCriticTrainer], tmp_path: Path, monkeypatch: Any) -> None:
