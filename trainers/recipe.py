@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
+import gymnasium as gym
 import torch
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from cmat_gym.core.errors import UsageError
 from cmat_gym.evaluation.evaluate import Evaluation, OnProgress, evaluate
@@ -23,8 +25,11 @@ from cmat_gym.policies.generation import Sampling
 from cmat_gym.policies.lora import LoRAPolicy
 from cmat_gym.trainers.actor_critic_config import ActorCriticConfig
 from cmat_gym.trainers.actor_critic_trainer import ActorCriticTrainer
+from cmat_gym.trainers.demonstrations import collect_expert
 from cmat_gym.trainers.recipe_results import write_results
 from cmat_gym.trainers.run_folder import ACTOR_CRITIC, BASE, SFT, RunFolder, StageResult
+from cmat_gym.trainers.sft_config import SFTStageConfig
+from cmat_gym.trainers.sft_trainer import SFTStage
 
 __all__ = ["CmatRecipe", "Display", "run_recipe"]
 
@@ -110,8 +115,30 @@ class CmatRecipe:
         return self._evaluate(policy, BASE, self.dev)
 
     def _warm_start(self, policy: LoRAPolicy, before: StageResult | None) -> Evaluation:
-        """Supervised learning on the expert's episodes of training tasks."""
-        raise NotImplementedError
+        """Imitation of the expert on training tasks; short enough to begin anew after an interruption."""
+        env = gym.make(self.config.env_id, **{**self.world, "split": "train"})
+        policy.read_system_prompt(env)
+        demonstrations = collect_expert(
+            env,
+            self.config.sft_episodes,
+            mistakes=self.config.sft_mistakes,
+            thoughts=self.config.thoughts,
+            seed=self.config.seed,
+        )
+        env.close()
+        settings = {
+            "seed": self.config.seed,
+            "logging_steps": 5,
+            "dataloader_pin_memory": torch.cuda.is_available(),
+            **self.config.sft,
+        }
+        args = _make_settings(SFTStageConfig, "warm start", self.folder.path / "checkpoint-sft", settings)
+        self.display.begin(SFT)
+        trainer = SFTStage(policy, demonstrations, args, callbacks=[_Watch(self.folder, self.display, SFT)])
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+        policy.save(self.folder.adapter(SFT))
+        return self._evaluate(policy, SFT, self.dev)
 
     def _actor_critic(self, policy: LoRAPolicy, before: StageResult | None) -> Evaluation:
         """The actor-critic; what remains are its best adapters on the dev panel."""
@@ -129,14 +156,22 @@ class CmatRecipe:
                 self._keep(policy, evaluation)
             return _figures(evaluation, "dev/")
 
+        settings = {
+            "iterations": self.config.iterations,
+            "seed": self.config.seed,
+            "save_strategy": "steps",
+            "save_steps": self.config.eval_every,
+            "save_total_limit": 1,
+            **self.config.actor_critic,
+        }
         trainer = ActorCriticTrainer(
             policy,
             self.config.env_id,
-            self._actor_critic_settings(),
+            _make_settings(ActorCriticConfig, ACTOR_CRITIC, self.folder.checkpoint, settings),
             env_kwargs={**self.world, "split": "train"},
             callbacks=[_Watch(self.folder, self.display, ACTOR_CRITIC, look, self.config.eval_every)],
         )
-        self.display.begin("actor-critic", self.config.iterations)
+        self.display.begin(ACTOR_CRITIC, self.config.iterations)
         trainer.train(resume_from_checkpoint=any(self.folder.checkpoint.glob("checkpoint-*")))
         if trainer.state.global_step < self.config.iterations:
             raise KeyboardInterrupt
@@ -146,24 +181,6 @@ class CmatRecipe:
         """Keep the running stage's adapters as the best so far."""
         policy.save(self.folder.adapter(ACTOR_CRITIC))
         self.folder.save_best(ACTOR_CRITIC, dev)
-
-    def _actor_critic_settings(self) -> ActorCriticConfig:
-        """The trainer's settings: the recipe's, and over them those the user named.
-
-        Raises:
-            UsageError: The trainer has no such setting.
-        """
-        settings: dict[str, Any] = {
-            "iterations": self.config.iterations,
-            "seed": self.config.seed,
-            "save_strategy": "steps",
-            "save_steps": self.config.eval_every,
-            "save_total_limit": 1,
-        }
-        try:
-            return ActorCriticConfig(output_dir=str(self.folder.checkpoint), **{**settings, **self.config.actor_critic})
-        except TypeError as error:
-            raise UsageError(f"The actor-critic has no such setting: {error}") from error
 
     # What the stages share -------------------------------------------------------------------------------------------
 
@@ -191,6 +208,18 @@ class CmatRecipe:
 
     def _show_episode(self, done: int, total: int, score: float) -> None:
         self.display.update(done, total, {"score": score})
+
+
+def _make_settings(kind: Callable[..., Any], stage: str, folder: Path, settings: Mapping[str, Any]) -> Any:
+    """A trainer's configuration: the recipe's values, and over them those the user named.
+
+    Raises:
+        UsageError: The trainer has no such setting.
+    """
+    try:
+        return kind(output_dir=str(folder), **settings)
+    except TypeError as error:
+        raise UsageError(f"The {stage} has no such setting: {error}") from error
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]

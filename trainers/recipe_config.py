@@ -38,6 +38,7 @@ class CmatConfig:
     num_envs: int = option(32, "environments that are played side by side")
 
     sft_episodes: int = option(150, "expert episodes of the warm start; 0 leaves it out")
+    sft_mistakes: float = option(0.1, "chance of a random action in them, which shows the expert's way back")
     sft: Mapping[str, Any] = field(default_factory=dict)
 
     iterations: int = option(20, "updates of the actor-critic; 0 leaves it out")

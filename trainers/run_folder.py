@@ -61,13 +61,13 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: str | Path, config: CmatConfig) -> RunFolder:
-        """Begin a run in a new or empty folder.
+        """Begin a run in a new folder, or in one whose run never got anywhere.
 
         Raises:
             UsageError: The folder holds something.
         """
         path = Path(path)
-        if path.exists() and any(path.iterdir()):
+        if any(file.is_file() and file != path / "config.json" for file in path.rglob("*")):
             raise UsageError(f"{path} is not empty; go on with it by --resume {path}, or choose another --out")
         for name in ("stages", "episodes", "adapters"):
             (path / name).mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +47,18 @@ def run(args: argparse.Namespace) -> int:
 
     folder = RunFolder.create(args.out or _new_folder(args), _config(args)) if args.resume is None else _resumed(args)
     console = make_console()
-    console.print(plain(f"Run folder: {folder.path}"))
+    console.print(plain(f"Run folder: {folder.path}"), soft_wrap=True)
     try:
         with RunDisplay(make_console(stderr=True)) as display:
             stages = run_recipe(folder, display)
     except KeyboardInterrupt:
-        console.print(
-            plain(f"Interrupted and saved. Go on with:\n  cmat-gym train {args.world} --resume {folder.path}")
-        )
+        command = shlex.join(["cmat-gym", "train", args.world, "--resume", str(folder.path)])
+        console.print(plain(f"Interrupted and saved. Go on with:\n  {command}"), soft_wrap=True)
         return 130
     console.print(terminal_table(final_evaluations(stages), "Held-out test panel", width=console.width))
-    for name, what in (
-        ("report.html", "report with episodes"),
-        ("curve.png", "learning curve"),
-        ("adapters", "adapters"),
-    ):
+    for name in ("report.html", "curve.png", "results.md", "adapters"):
         if (folder.path / name).exists():
-            console.print(plain(f"{what}: {folder.path / name}"))
+            console.print(plain(str(folder.path / name)), soft_wrap=True)
     return 0
 
 

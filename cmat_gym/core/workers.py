@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -287,12 +286,18 @@ class ProcessCrew(Crew):
 
     def finish(self) -> Any:
         """The worker's answer, or the end of all its episodes if it has died."""
+        command, args = self._command
         if not self._lost:
             try:
-                return self._receive()
+                outcome, value = self._receive()
             except _LOST as error:
                 self._give_up(error)
-        command, args = self._command
+            else:
+                if outcome == "done":
+                    return value
+                if outcome == "raised" or command == "describe":
+                    raise value
+                self._give_up(value)  # a new worker that could not build the environments again
         if command == "reset":
             return [None if order is None else ("", {"error": self._lost}) for order in args[0]]
         if command == "step":
@@ -304,7 +309,7 @@ class ProcessCrew(Crew):
         with contextlib.suppress(OSError):
             cast("IO[bytes]", self._process.stdin).close()
         try:
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -317,7 +322,12 @@ class ProcessCrew(Crew):
             raise UsageError(
                 f"Worker processes build their environments from importable names and plain values: {error}"
             ) from error
-        process = subprocess.Popen([sys.executable, "-c", _BOOTSTRAP], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen(
+            [sys.executable, "-c", _BOOTSTRAP],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is the parent's to handle
+        )
         with contextlib.suppress(OSError):  # a worker that dies at once is found dead at the first command
             pipe = cast("IO[bytes]", process.stdin)
             pickle.dump(sys.path, pipe)
@@ -331,18 +341,18 @@ class ProcessCrew(Crew):
         pipe.write(pickle.dumps((self._serial, command, args)))
         pipe.flush()
 
-    def _receive(self) -> Any:
-        serial, value = 0, None
+    def _receive(self) -> tuple[str, Any]:
+        serial, outcome, value = 0, "", None
         while serial < self._serial:  # answers to commands that Ctrl-C broke off are passed over
-            serial, value = pickle.load(cast("IO[bytes]", self._process.stdout))
-        if isinstance(value, Exception):
-            raise value
-        return value
+            serial, outcome, value = pickle.load(cast("IO[bytes]", self._process.stdout))
+        return outcome, value
 
     def _give_up(self, error: Exception) -> None:
         self.close()
-        self._lost = f"Worker process {self._process.pid} died (exit code {self._process.returncode})"
-        logger.warning("%s: the episodes of its %d environments end (%s)", self._lost, self.size, describe_error(error))
+        process = self._process
+        reason = "" if isinstance(error, _LOST) else f": {describe_error(error)}"
+        self._lost = f"Worker process {process.pid} died (exit code {process.returncode}){reason}"
+        logger.warning("%s. The episodes of its %d environments end", self._lost, self.size)
 
     def _lost_transition(self) -> Transition:
         info: dict[str, Any] = {"error": self._lost}
@@ -353,7 +363,6 @@ class ProcessCrew(Crew):
 
 def worker_main() -> None:
     """What a worker process runs: build the environments, then answer commands until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     requests = sys.stdin.buffer
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a world prints must not end up among the answers
@@ -369,23 +378,25 @@ def worker_main() -> None:
             serial, command, args = pickle.load(requests)
         except EOFError:
             break
-        answers.write(_answer(serial, crew, failure, command, args))
+        answers.write(_answer(serial, "unbuilt", failure) if crew is None else _obey(crew, serial, command, args))
         answers.flush()
     if crew is not None:
         crew.close()
 
 
-def _answer(
-    serial: int, crew: LocalCrew | None, failure: Exception | None, command: str, args: tuple[Any, ...]
-) -> bytes:
-    """One command's result, or the exception it raised, as bytes."""
+def _obey(crew: LocalCrew, serial: int, command: str, args: tuple[Any, ...]) -> bytes:
+    """Carry out a command; what came of it, as bytes."""
     try:
-        if crew is None:
-            raise failure or BackendError("The worker has no environments")
-        value = getattr(crew, command)(*args)
-        return pickle.dumps((serial, value))
+        return pickle.dumps((serial, "done", getattr(crew, command)(*args)))
     except Exception as error:
-        try:
-            return pickle.dumps((serial, error))
-        except Exception:  # an exception that cannot travel is told in words
-            return pickle.dumps((serial, BackendError(describe_error(error))))
+        return _answer(serial, "raised", error)
+
+
+def _answer(serial: int, outcome: str, error: Exception | None) -> bytes:
+    """An exception as bytes; one that cannot travel is told in words."""
+    try:
+        data = pickle.dumps((serial, outcome, error))
+        pickle.loads(data)
+    except Exception:
+        return pickle.dumps((serial, outcome, BackendError(describe_error(cast(Exception, error)))))
+    return data

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -51,6 +54,30 @@ class FragileEnv(CounterEnv):
     def pid(self) -> int:
         """The process this environment lives in."""
         return os.getpid()
+
+    def read_nothing(self) -> str:
+        """Fails as files do; inside a worker that must not look like a broken pipe."""
+        return Path("/no/such/file").read_text()
+
+    def fail_strangely(self) -> None:
+        """Fails with an exception that pickles but does not unpickle."""
+        raise StrangeError("one", 2)
+
+
+class StrangeError(Exception):
+    """Takes other arguments than it passes on."""
+
+    def __init__(self, word: str, number: int) -> None:
+        super().__init__(f"{word} {number}")
+
+
+class MortalEnv(FragileEnv):
+    """Can be built while a file exists."""
+
+    def __init__(self, *, lifeline: str) -> None:
+        super().__init__()
+        if not Path(lifeline).exists():
+            raise BackendError("the service is down")
 
 
 class StillbornEnv(CounterEnv):
@@ -269,6 +296,35 @@ def test_a_dying_worker_ends_its_own_episodes(autoreset: AutoresetMode, caplog: 
     envs.close()
 
 
+def test_exceptions_of_calls_come_back_from_workers() -> None:
+    envs = fragile(2, "processes")
+    with pytest.raises(FileNotFoundError, match="/no/such/file"):
+        envs.call("read_nothing")
+    with pytest.raises(BackendError, match="StrangeError: one 2"):
+        envs.call("fail_strangely")
+    envs.reset(seed=0)
+    assert envs.step(["up", "up"])[4]["turn"].tolist() == [1, 1]
+    envs.close()
+
+
+def test_a_worker_that_cannot_be_replaced_keeps_being_reported(tmp_path: Path) -> None:
+    lifeline = tmp_path / "service"
+    lifeline.touch()
+    envs = TextVectorEnv.of(2, MortalEnv, {"lifeline": str(lifeline)}, "processes", workers=2)
+    envs.reset(seed=0)
+    lifeline.unlink()
+    assert "exit code 3" in envs.step(["up", "die"])[4]["error"][1]
+    for turn in (2, 3):
+        _, _, _, truncated, infos = envs.step(["up", "up"])
+        assert truncated.tolist() == [False, True]
+        assert infos["turn"][0] == turn
+        assert "the service is down" in infos["error"][1]
+    lifeline.touch()
+    envs.step(["up", "up"])
+    assert envs.step(["up", "up"])[4]["turn"].tolist() == [5, 1]
+    envs.close()
+
+
 def test_a_worker_killed_from_outside_between_two_calls() -> None:
     envs = fragile(2, "processes")
     envs.reset(seed=0)
@@ -297,6 +353,40 @@ def test_worker_processes_end_with_the_vector_environment() -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_scripts_need_no_guard_and_orphans_end() -> None:
+    """A script from standard input may use processes as it likes; workers end even if it is killed."""
+    program = (
+        "import gymnasium as gym, cmat_gym, sys\n"
+        "from cmat_gym.core.vector import TextVectorEnv\n"
+        "from cmat_gym.core.testing import CounterEnv\n"
+        "envs = TextVectorEnv.of(2, CounterEnv, {}, 'processes', workers=2)\n"
+        "envs.reset(seed=0)\n"
+        "print(*[crew._process.pid for crew in envs._crews], flush=True)\n"
+        "while True: envs.step(['up', 'down'])\n"
+    )
+    command = [sys.executable, "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        parent.stdin.write(program)
+        parent.stdin.close()
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while any(_is_running(pid) for pid in pids):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.05)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether the process exists and is no zombie that nobody has waited for."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
 
 
 @every_mode

@@ -58,6 +58,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> CmatConfig:
         dev_tasks=6,
         num_envs=6,
         sft_episodes=6,
+        sft={"logging_steps": 1, "per_device_train_batch_size": 4},
         iterations=4,
         eval_every=2,
         actor_critic={"max_new_tokens": 3, "num_envs": 4, "turns_per_env": 4, "critic_warmup": 1},
@@ -140,7 +141,7 @@ def test_stages_can_be_left_out(config: CmatConfig, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["actor_critic", "sft"])
 def test_a_setting_no_trainer_has_is_refused(name: str, config: CmatConfig, tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path / "run", replace(config, **{name: {"colour": "red"}}))
+    folder = RunFolder.create(tmp_path / "run", CmatConfig.from_json({**config.to_json(), name: {"colour": "red"}}))
     with pytest.raises(UsageError, match="colour"):
         run_recipe(folder, Notes())
     assert json.loads((folder.path / "config.json").read_text())[name] == {"colour": "red"}

@@ -32,7 +32,9 @@ def test_settings_come_back_equal_and_unknown_ones_are_refused(tmp_path: Path) -
 
 
 def test_a_run_is_never_begun_over_another_one(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "run", CONFIG)
+    folder = RunFolder.create(tmp_path / "run", CONFIG)
+    RunFolder.create(tmp_path / "run", CONFIG)  # nothing has been done there yet
+    folder.log("sft", 1, {"loss": 1.0})
     with pytest.raises(UsageError, match="--resume"):
         RunFolder.create(tmp_path / "run", CONFIG)
     with pytest.raises(UsageError, match="no training run"):
