@@ -158,6 +158,7 @@ class CmatRecipe:
 
         settings = {
             "iterations": self.config.iterations,
+            "max_new_tokens": self.config.max_new_tokens,
             "seed": self.config.seed,
             "save_strategy": "steps",
             "save_steps": self.config.eval_every,
@@ -186,9 +187,11 @@ class CmatRecipe:
 
     def _policy(self, stage: str | None) -> LoRAPolicy:
         """The policy that a stage left, or the untrained one."""
+        model, seed = self.config.model, self.config.seed
+        sampling = Sampling(max_new_tokens=self.config.max_new_tokens)
         if stage is None:
-            return LoRAPolicy(self.config.model, seed=self.config.seed)
-        return LoRAPolicy.load(self.folder.adapter(stage), self.config.model, seed=self.config.seed)
+            return LoRAPolicy(model, sampling=sampling, seed=seed)
+        return LoRAPolicy.load(self.folder.adapter(stage), model, sampling=sampling, seed=seed)
 
     def _evaluate(self, policy: LoRAPolicy, name: str, panel: Panel, *, shown: bool = True) -> Evaluation:
         on_progress: OnProgress | None = None

@@ -31,6 +31,7 @@ class CmatConfig:
     model: str = option("tiny", "base model: tiny, smollm2, a folder or a hub id")
     seed: int = option(0, "seed of everything that is drawn")
     thoughts: bool = option(False, "write a thought before each action")
+    max_new_tokens: int = option(48, "tokens of one answer at most")
 
     test_tasks: int = option(100, "tasks of the test panel, which the final figures come from")
     dev_tasks: int = option(64, "tasks of the dev panel, which choices are made on")
@@ -47,7 +48,7 @@ class CmatConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be meant."""
-        for name in ("test_tasks", "dev_tasks", "num_envs", "eval_every"):
+        for name in ("test_tasks", "dev_tasks", "num_envs", "eval_every", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("sft_episodes", "iterations", "eval_temperature"):

@@ -19,7 +19,7 @@ from cmat_gym.trainers.run_folder import RunFolder
 # fmt: off
 SMALL = [
     "--sft-episodes", "4", "--iterations", "3", "--eval-every", "1", "--test-tasks", "6", "--dev-tasks", "4",
-    "--memory", "none", "--max-turns", "3", "--seed", "5", "--actor-critic", "max_new_tokens=3",
+    "--memory", "none", "--max-turns", "3", "--seed", "5", "--max-new-tokens", "3",
     "--actor-critic", "num_envs=4", "--actor-critic", "turns_per_env=2",
 ]
 # fmt: on

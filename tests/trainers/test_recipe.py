@@ -60,8 +60,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> CmatConfig:
         sft_episodes=6,
         sft={"logging_steps": 1, "per_device_train_batch_size": 4},
         iterations=4,
+        max_new_tokens=3,
         eval_every=2,
-        actor_critic={"max_new_tokens": 3, "num_envs": 4, "turns_per_env": 4, "critic_warmup": 1},
+        actor_critic={"num_envs": 4, "turns_per_env": 4, "critic_warmup": 1},
     )
 
 
