@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from cmat_gym.core.cache import cache_folder
 from cmat_gym.core.errors import TaskError, UnknownNameError, UsageError, require
 
 __all__ = ["SHORTHANDS", "BaseModel", "default_device", "default_dtype", "load_base_model"]
@@ -88,13 +89,9 @@ def _locate(name: str) -> str:
     raise UnknownNameError("model", name, [*SHORTHANDS, "a folder", "a hub id like owner/name"])
 
 
-def _cache_folder() -> Path:
-    return Path(os.environ.get("CMAT_GYM_CACHE") or Path.home() / ".cache" / "cmat-gym")
-
-
 def _converted_smollm2() -> Path:
     """Convert the GGUF file to an ordinary model folder, the first time only (15 s against 2 s from the cache)."""
-    target = _cache_folder() / "smollm2-135m-instruct"
+    target = cache_folder() / "smollm2-135m-instruct"
     if (target / "config.json").is_file():
         return target
     require("gguf", "train")

@@ -35,6 +35,7 @@ def collect_expert(
     *,
     policy: Policy | None = None,
     mistakes: float = 0.0,
+    slips: float = 0.0,
     thoughts: bool = False,
     seed: int = 0,
 ) -> list[Demonstration]:
@@ -45,6 +46,7 @@ def collect_expert(
         episodes: How many.
         policy: Who acts, while the expert only comments (DAgger; Ross et al., 2011); the expert itself by default.
         mistakes: Probability of a random admissible action, so that the expert also shows the way back.
+        slips: Probability of a misspelt action, so that it also shows how to go on after a refusal.
         thoughts: Write the expert's thought before the action.
         seed: Seed of the tasks and of the mistakes.
     """
@@ -59,9 +61,18 @@ def collect_expert(
         while not done:
             found.append(Demonstration(observation, expert.act([observation], [info])[0], info["task_id"]))
             chooser = strayer if np_random.random() < mistakes else actor
-            observation, _, terminated, truncated, info = env.step(chooser.act([observation], [info])[0])
+            action = chooser.act([observation], [info])[0]
+            if np_random.random() < slips:
+                action = _misspell(action, np_random)
+            observation, _, terminated, truncated, info = env.step(action)
             done = terminated or truncated
     return found
+
+
+def _misspell(action: str, np_random: np.random.Generator) -> str:
+    """Leave out one character."""
+    place = int(np_random.integers(len(action)))
+    return action[:place] + action[place + 1 :]
 
 
 def demonstrations_of(trajectories: Iterable[Trajectory]) -> list[Demonstration]:

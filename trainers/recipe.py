@@ -122,6 +122,7 @@ class CmatRecipe:
             env,
             self.config.sft_episodes,
             mistakes=self.config.sft_mistakes,
+            slips=self.config.sft_slips,
             thoughts=self.config.thoughts,
             seed=self.config.seed,
         )

@@ -33,16 +33,17 @@ class CmatConfig:
     thoughts: bool = option(False, "write a thought before each action")
     max_new_tokens: int = option(48, "tokens of one answer at most")
 
-    test_tasks: int = option(100, "tasks of the test panel, which the final figures come from")
+    test_tasks: int = option(200, "tasks of the test panel, which the final figures come from")
     dev_tasks: int = option(64, "tasks of the dev panel, which choices are made on")
     eval_temperature: float = option(0.0, "temperature of evaluation; 0 acts greedily")
     num_envs: int = option(32, "environments that are played side by side")
 
-    sft_episodes: int = option(150, "expert episodes of the warm start; 0 leaves it out")
+    sft_episodes: int = option(300, "expert episodes of the warm start; 0 leaves it out")
     sft_mistakes: float = option(0.1, "chance of a random action in them, which shows the expert's way back")
+    sft_slips: float = option(0.1, "chance of a misspelt action in them, which shows how to go on after a refusal")
     sft: Mapping[str, Any] = field(default_factory=dict)
 
-    iterations: int = option(20, "updates of the actor-critic; 0 leaves it out")
+    iterations: int = option(15, "updates of the actor-critic; 0 leaves it out")
     eval_every: int = option(5, "iterations between looks at the dev panel")
     actor_critic: Mapping[str, Any] = field(default_factory=dict)
 

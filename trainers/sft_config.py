@@ -27,7 +27,7 @@ class SFTStageConfig(SFTConfig):  # type: ignore[misc]
     method: str = _setting("lora", "What learns: 'lora', 'p-tuning' (the policy's virtual tokens), or 'both'.")
 
     # Defaults that differ from SFTConfig
-    learning_rate: float = _setting(1e-3, "Learning rate.")
+    learning_rate: float = _setting(2e-3, "Learning rate.")
     num_train_epochs: float = _setting(1, "Passes over the demonstrations.")
     per_device_train_batch_size: int = _setting(16, "Turns of one step on one device.")
     train_sampling_strategy: str = _setting("group_by_length", "Batches of turns of similar length: little padding.")

@@ -203,7 +203,7 @@ class DualMemory(gym.Wrapper[str, str, str, str]):
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._count += 1
         if self.config.window:
-            outcome = self._world.summary() if info["valid_action"] else observation.partition("\n")[0]
+            outcome = self._world.summary() if info["valid_action"] else prompts.MEMORY_REFUSED
             length = self.config.turn_length
             self._turns.append(
                 prompts.MEMORY_TURN.format(

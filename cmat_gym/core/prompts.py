@@ -43,3 +43,4 @@ MEMORY_LESSONS = "Lessons:"
 MEMORY_TURNS = "Recent turns:"
 MEMORY_OBSERVATION = "Observation: {observation}"
 MEMORY_TURN = "{number}. {action} -> {outcome}"
+MEMORY_REFUSED = "refused"  # the reason stands in the observation, once

@@ -38,7 +38,7 @@ def test_the_observation_is_one_text_with_labelled_parts() -> None:
         "Lessons:\n- Count down to reach a counter below zero.\n"
         "Recent turns:\n"
         "1. down -> It shows -1.\n"
-        "2. nonsense second line -> Invalid action: say up, down or stop.\n"
+        "2. nonsense second line -> refused\n"
         "Observation: Invalid action: say up, down or stop.\nIt shows -1."
     )
 
