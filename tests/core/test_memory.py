@@ -59,7 +59,7 @@ def test_budgets_are_kept() -> None:
         shown = env.step(action)[0]
     turns = [line for line in shown.splitlines() if " -> " in line]
     assert sum(len(line) + 1 for line in turns) <= 60
-    assert turns[-1] == "6. xxxxxxxxxxx… -> Invalid act…"
+    assert turns[-1] == "6. xxxxxxxxxxx… -> refused"
     # The last turn is always shown, however tight the budget.
     tight = counter(window=3, window_budget=1)
     tight.reset(seed=0)
