@@ -80,7 +80,9 @@ class ActorCriticTrainer(LoopTrainer):
         self.evaluator = evaluator
         self.checker: Checker | None = None
         if args.advantage != "group":
-            self.checker = Checker(policy, CheckerSettings(args.checker, args.checker_width))
+            with torch.random.fork_rng():  # equal seeds give equal heads, whatever was drawn before
+                torch.manual_seed(args.seed)
+                self.checker = Checker(policy, CheckerSettings(args.checker, args.checker_width))
         if args.reference == "sft" and REFERENCE not in policy.backbone.adapters:
             policy.backbone.add_adapter(REFERENCE, copy_of=ACTOR)
         super().__init__(

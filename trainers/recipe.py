@@ -93,7 +93,7 @@ class CmatRecipe:
         done = self.folder.load_stage(name)
         if done is None:
             start = time.perf_counter()
-            torch.manual_seed(self.config.seed)  # what libraries draw, such as the first weights of a value head
+            torch.manual_seed(self.config.seed)  # what libraries draw
             dev = train(self._policy(None if before is None else before.name), before)
             done = StageResult(name, time.perf_counter() - start, dev)
             self.folder.save_stage(done)

@@ -354,3 +354,14 @@ def test_warnings_when_a_run_goes_wrong() -> None:
     said = [health.check({**fine, "critic/explained_variance": 0.0}) for _ in range(8)]
     assert [len(warnings) for warnings in said] == [0, 0, 0, 0, 1, 0, 0, 0]
     assert "raise critic_epochs" in said[4][0]
+
+
+def test_first_weights_of_the_value_head_come_from_the_seed_alone(run: Callable[..., ActorCriticTrainer]) -> None:
+    heads = []
+    for seed in (0, 0, 1):
+        torch.rand(len(heads) + 1)  # whatever was drawn before
+        head = run(seed=seed).policy.backbone.value_head
+        assert head is not None
+        heads.append(torch.cat([weight.flatten() for weight in head.parameters()]))
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
