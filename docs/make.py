@@ -51,7 +51,8 @@ def index_page() -> str:
     commands = "\n".join(f"| `cmat-gym {name}` | {command.HELP} |" for name, command in COMMANDS.items())
     return (
         f"{NOTE}\n# cmat-gym\n\n{ABOUT}\n\n## Worlds\n\n| id | what it is |\n|---|---|\n{worlds}\n\n"
-        f"## Commands\n\n| command | what it does |\n|---|---|\n{commands}\n"
+        f"## Commands\n\n| command | what it does |\n|---|---|\n{commands}\n\n"
+        "## More\n\n- [Metrics](metrics.md) that the trainers log\n- [The tiny base model](tiny.md)\n"
     )
 
 

@@ -12,7 +12,7 @@ from cmat_gym.core.roles import Policy
 from cmat_gym.core.trajectory import Trajectory
 from cmat_gym.policies.scripted import ExpertPolicy, RandomPolicy
 
-__all__ = ["Demonstration", "collect_expert", "demonstrations_of"]
+__all__ = ["Demonstration", "collect_expert", "demonstrations_of", "misspell"]
 
 
 class Demonstration(NamedTuple):
@@ -63,13 +63,13 @@ def collect_expert(
             chooser = strayer if np_random.random() < mistakes else actor
             action = chooser.act([observation], [info])[0]
             if np_random.random() < slips:
-                action = _misspell(action, np_random)
+                action = misspell(action, np_random)
             observation, _, terminated, truncated, info = env.step(action)
             done = terminated or truncated
     return found
 
 
-def _misspell(action: str, np_random: np.random.Generator) -> str:
+def misspell(action: str, np_random: np.random.Generator) -> str:
     """Leave out one character."""
     place = int(np_random.integers(len(action)))
     return action[:place] + action[place + 1 :]

@@ -27,6 +27,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cmat_gym.core.registry import make_world
+from cmat_gym.trainers.demonstrations import misspell
 
 __all__ = ["PretrainConfig", "collect_turns", "pretrain", "train_tokenizer"]
 
@@ -48,6 +49,7 @@ class PretrainConfig:
         shop_size: Products of each.
         first_shop_seed: Seed of the first catalogue; evaluation uses seed 0, so this stays above it.
         mistake_rates: Teachers of mixed skill; each episode draws one of these rates of random valid actions.
+        slips: Chance of a misspelt action; it is no lesson itself, but what the teacher does after the refusal is.
         epochs: Passes over the turns.
         batch_tokens: Tokens per optimizer step, padding included.
         drills: Steps of copying drills before the first lesson: scraps of pages that stand twice in a row.
@@ -60,11 +62,12 @@ class PretrainConfig:
     """
 
     seed: int = 0
-    episodes: int = 4500
-    shops: int = 60
+    episodes: int = 6500
+    shops: int = 100
     shop_size: int = 500
     first_shop_seed: int = 1000
     mistake_rates: tuple[float, ...] = (0.0, 0.1, 0.3)
+    slips: float = 0.06
     vocabulary: int = 4096
     hidden: int = 192
     layers: int = 4
@@ -72,7 +75,7 @@ class PretrainConfig:
     intermediate: int = 512
     epochs: int = 1
     batch_tokens: int = 4096
-    drills: int = 400
+    drills: int = 700
     short: int = 130
     short_share: float = 0.15
     matrix_rate: float = 0.02
@@ -108,7 +111,10 @@ def collect_turns(config: PretrainConfig) -> Iterator[TextTurn]:
             while not done:
                 mistake = generator.random() < rate
                 action = str(generator.choice(info["admissible_actions"])) if mistake else expert()
-                yield TextTurn(observation, action)
+                if generator.random() < config.slips:
+                    action = misspell(action, generator)
+                else:
+                    yield TextTurn(observation, action)
                 observation, _, terminated, truncated, info = env.step(action)
                 done = terminated or truncated
 
@@ -276,7 +282,7 @@ def _drill(
 
     Without drills, copying from a page takes thousands of steps to appear; with them, a few hundred.
     """
-    length = int(generator.integers(8, 48))
+    length = int(generator.integers(8, 64))
     scrap = generator.choice(scraps, (config.batch_tokens // (2 * length), length))
     ids = torch.from_numpy(np.concatenate([scrap, scrap], axis=1))  # [batch, 2 * length]
     hidden = model.model(input_ids=ids).last_hidden_state[:, length:-1]
