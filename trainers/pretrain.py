@@ -214,7 +214,7 @@ def lesson_plan(data: Sequence[Encoded], config: PretrainConfig, generator: np.r
 def build_optimizers(model: LlamaForCausalLM, config: PretrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the layers, AdamW for embeddings and norms.
 
-    In the copying drills Muon leaves chance within 150 steps; AdamW at the same table rate had not after 275.
+    Copying drills are learned far sooner this way than with AdamW for everything.
     """
     matrices = [p for name, p in model.model.layers.named_parameters() if p.ndim == 2]
     chosen = {id(p) for p in matrices}
@@ -280,7 +280,7 @@ def _drill(
 ) -> torch.Tensor:
     """Cross-entropy of the second copy of random scraps, where only copying helps.
 
-    Without drills, copying from a page takes thousands of steps to appear; with them, a few hundred.
+    Without drills, copying from pages appears much later.
     """
     length = int(generator.integers(8, 64))
     scrap = generator.choice(scraps, (config.batch_tokens // (2 * length), length))
