@@ -106,6 +106,8 @@ class Page:
         self._pieces.append(element.ref)
 
     def _break(self, depth: int, role: str) -> None:
+        while self._pieces and self._pieces[-1] == "|":  # empty cells at the end of a row
+            self._pieces.pop()
         if self._pieces:
             self._lines.append(_Line(depth, role, tuple(self._pieces)))
             self._pieces = []

@@ -34,7 +34,7 @@ FINISH_TOOL = "Declare the task done."
 FINISH_ANSWER = "The answer, where the task asks a question; else empty."
 
 TASK = "Task: {task}"
-PAGE = "Page: {title} ({url})"
+PAGE = "Page: {title} ({path})"
 DISABLED = "disabled"
 ON = "on"
 OFF = "off"
