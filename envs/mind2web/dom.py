@@ -15,7 +15,7 @@ from lxml import etree, html
 
 from cmat_gym.envs.mind2web import prompts
 
-__all__ = ["Element", "Fields", "Page", "parse_page"]
+__all__ = ["Element", "Fields", "Node", "Page", "is_hidden", "parse_page"]
 
 Fields: TypeAlias = Mapping[int, str]
 """What the user has put into a page's controls: number -> text, option value, or `on`/empty for boxes."""
@@ -71,7 +71,7 @@ class Page:
 
     def _walk(self, node: Node, depth: int) -> None:
         tag = node.tag
-        if not isinstance(tag, str) or tag in SKIPPED or _is_hidden(node):
+        if not isinstance(tag, str) or tag in SKIPPED or is_hidden(node):
             return
         if (role := _role(node)) is not None:
             self._add(role, node, "")
@@ -312,7 +312,7 @@ def _closest_form(node: Node) -> Node | None:
     return next(node.iterancestors("form"), None)
 
 
-def _is_hidden(node: Node) -> bool:
+def is_hidden(node: Node) -> bool:
     attributes = node.attrib
     if not attributes:
         return False

@@ -18,6 +18,7 @@ class Play(abc.ABC):
     tools: tuple[Tool, ...]
     text_prompt: str
     tools_prompt: str
+    reads_whole_text: bool = False  # whether an answer has `Action:` lines of its own, which are not the protocol's
 
     @abc.abstractmethod
     def begin(self, task: Task) -> str:

@@ -93,6 +93,7 @@ Elements you may act on carry id=n. Answer with one action:
 CLICK [n]           click element n
 TYPE [n] text       type a text into it
 SELECT [n] option   choose an option of it
+NONE                no element of this page is right
 You may think first, on a line that starts with 'Thought:'; the action then follows on a line that starts with \
 'Action:'."""
 
@@ -136,9 +137,8 @@ Page:
 NO_ACTIONS = "None"
 NONE_OF_THE_ABOVE = "A. None of the above"
 STEPS_OVER = "All steps are answered."
+WRONG_FORM_ELEMENTS = "write CLICK [n], TYPE [n] text, SELECT [n] option, or NONE."
 NOT_A_CANDIDATE = "there is no element {element} on this page; it has ids 0 to {last}."
-WRONG_CHOICE = "there is no choice {letter}; the choices are {choices}."
-NO_ANSWER_LINE = "write 'Answer: X.' with a letter, then 'Action: …' and, where it takes one, 'Value: …'."
 THINK_STEP = "The task asks for this next."
 THINK_NONE = "None of these choices is the right element."
 SUMMARY_STEP = "step {number} of {count}"

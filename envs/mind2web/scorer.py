@@ -7,12 +7,13 @@ score = max(0, reached - spoilt) / number of sub-goals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+from cmat_gym.core.task import Score
 from cmat_gym.envs.mind2web.records import Db, Facts, Goal, facts
 
-__all__ = ["LiveScore", "goal_reached", "score_mind2web"]
+__all__ = ["LiveScore", "StepResult", "action_f1", "goal_reached", "score_mind2web", "score_step", "score_steps"]
 
 
 class LiveScore(NamedTuple):
@@ -73,3 +74,46 @@ def _normal(text: str) -> str:
 def check_goal(start: Mapping[str, object], goal: Goal) -> bool:
     """Whether a goal asks for something: an answer, or at least one fact that is not so already."""
     return bool(goal.answer) or any(start.get(name) != value for name, value in goal.changes.items())
+
+
+# Recorded steps -------------------------------------------------------------------------------------------------------
+
+
+class StepResult(NamedTuple):
+    """How one recorded step was answered."""
+
+    element: bool
+    f1: float
+
+    @property
+    def success(self) -> bool:
+        """The right element, and the action to the word."""
+        return self.element and self.f1 >= 1.0
+
+
+def action_f1(predicted: str, gold: str) -> float:
+    """F1 of the sets of words of two actions; case counts, repeats do not."""
+    left, right = set(predicted.split()), set(gold.split())
+    if not left and not right:
+        return 1.0
+    shared = len(left & right)
+    return 2 * shared / (len(left) + len(right)) if shared else 0.0
+
+
+def score_step(element: str, action: str, positives: Collection[str], gold: str) -> StepResult:
+    """One answer: the chosen element's id and the action's text. Without a positive candidate everything is wrong."""
+    if not positives:
+        return StepResult(False, 0.0)
+    return StepResult(element in positives, action_f1(action, gold))
+
+
+def score_steps(results: Sequence[StepResult], count: int) -> Score:
+    """Means over the `count` steps of a task (micro), unanswered ones counted as wrong; success = all right."""
+    step_sr = sum(result.success for result in results) / count
+    details = {
+        "element_acc": sum(result.element for result in results) / count,
+        "action_f1": sum(result.f1 for result in results) / count,
+        "step_sr": step_sr,
+        "steps": count,
+    }
+    return Score(step_sr, step_sr == 1.0, details)
