@@ -53,7 +53,7 @@ class Visit(NamedTuple):
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Visit:
         """The inverse of `to_json`."""
-        return cls(data["db"], data["url"], {ref: value for ref, value in data["fields"]}, tuple(data["back"]))
+        return cls(data["db"], data["url"], dict(data["fields"]), tuple(data["back"]))
 
     def moved(self, url: str, db: Db | None = None) -> Visit:
         """The visit after going to another address: what was typed is gone."""

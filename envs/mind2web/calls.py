@@ -70,8 +70,14 @@ def split_source(source: str, target: str = "") -> CallRecord:
     sections = dict(zip(pieces[1::2], (piece.strip() for piece in pieces[2::2]), strict=True))
     if set(sections) != {"Previous commands", "Window tabs", "Current viewport (pages)", "Task"}:
         raise TaskError(f"This is no prompt of AutoWebBench: its sections are {sorted(sections)}")
-    return CallRecord(page.strip(), sections["Previous commands"], sections["Window tabs"],
-                      sections["Current viewport (pages)"], sections["Task"], target)  # fmt: skip
+    return CallRecord(
+        page.strip(),
+        sections["Previous commands"],
+        sections["Window tabs"],
+        sections["Current viewport (pages)"],
+        sections["Task"],
+        target,
+    )
 
 
 def page_ids(page: str) -> list[str]:
@@ -176,7 +182,9 @@ def write_call(call: Call) -> str:
 def _quote(value: Any) -> str:
     if not isinstance(value, str):
         return repr(value)
-    text = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    text = (
+        value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    )
     return f"'{text}'"
 
 
@@ -260,7 +268,11 @@ def find_files(place: Path) -> dict[str, Path]:
     if place.is_file():
         named = re.search(r"(en|zh)_(ind|ood)", place.name)
         return {f"{named[1]}-{named[2]}" if named else "test": place}
-    found = {f"{language}-{kind}": place / language / kind / "test.json" for language in ("en", "zh") for kind in ("ind", "ood")}
+    found = {
+        f"{language}-{kind}": place / language / kind / "test.json"
+        for language in ("en", "zh")
+        for kind in ("ind", "ood")
+    }
     found = {split: path for split, path in found.items() if path.exists()}
     for folder in (place, place / "mind2web"):
         for path in sorted(folder.glob("autowebbench_*.json*")):
@@ -287,8 +299,9 @@ def _read_file(path: Path) -> Sequence[Mapping[str, str]]:
 class CallPlay(Play):
     """One record, one turn."""
 
-    tools = tuple(Tool(name, text, parameters, TYPES.get(name, {}))
-                  for name, (text, parameters) in prompts.CALL_TOOLS.items())  # fmt: skip
+    tools = tuple(
+        Tool(name, text, parameters, TYPES.get(name, {})) for name, (text, parameters) in prompts.CALL_TOOLS.items()
+    )
     text_prompt = prompts.CALLS_TEXT_PROMPT
     tools_prompt = prompts.CALLS_TOOLS_PROMPT
 
@@ -296,8 +309,9 @@ class CallPlay(Play):
         self.record = split_source(task.payload["source"], task.payload["target"])
         self._said: Call | None = None
         record = self.record
-        return prompts.CALL_OBSERVATION.format(task=record.task, previous=record.previous, tabs=record.tabs,
-                                               viewport=record.viewport, page=record.page)  # fmt: skip
+        return prompts.CALL_OBSERVATION.format(
+            task=record.task, previous=record.previous, tabs=record.tabs, viewport=record.viewport, page=record.page
+        )
 
     def parse(self, action: str) -> Call:
         call = parse_call(action)
@@ -314,7 +328,12 @@ class CallPlay(Play):
 
     def score(self) -> Score:
         score = score_call(self._said, parse_call(self.record.target))
-        details = {"operation": score.operation, "element": score.element, "value": score.value, "text_f1": score.text_f1}
+        details = {
+            "operation": score.operation,
+            "element": score.element,
+            "value": score.value,
+            "text_f1": score.text_f1,
+        }
         return Score(float(score.success), score.success, details)
 
     def get_state(self) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
-from lxml import etree, html
+from lxml import html
 
 from cmat_gym.envs.mind2web import prompts
 
@@ -21,12 +21,53 @@ Fields: TypeAlias = Mapping[int, str]
 """What the user has put into a page's controls: number -> text, option value, or `on`/empty for boxes."""
 
 BLOCKS = frozenset(
-    "address article aside blockquote body dd div dl dt fieldset footer form h1 h2 h3 h4 header legend li main nav ol p "
-    "section table tbody tfoot thead tr ul".split()
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "body",
+        "dd",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "header",
+        "legend",
+        "li",
+        "main",
+        "nav",
+        "ol",
+        "p",
+        "section",
+        "table",
+        "tbody",
+        "tfoot",
+        "thead",
+        "tr",
+        "ul",
+    ]
 )
 SKIPPED = frozenset(("script", "style", "template", "noscript", "head", "option", "datalist"))
-LANDMARKS = {"header": "banner", "nav": "navigation", "main": "main", "footer": "contentinfo", "form": "form",
-             "table": "table", "ul": "list", "ol": "list", "li": "listitem", "tr": "row", "fieldset": "group"}  # fmt: skip
+LANDMARKS = {
+    "header": "banner",
+    "nav": "navigation",
+    "main": "main",
+    "footer": "contentinfo",
+    "form": "form",
+    "table": "table",
+    "ul": "list",
+    "ol": "list",
+    "li": "listitem",
+    "tr": "row",
+    "fieldset": "group",
+}
 WORDS_PER_TEXT = 40  # of one run of text, where the budget is short
 OPTIONS_SHOWN = 14
 VALUE_SHOWN = 80  # characters of a field's content
@@ -222,7 +263,7 @@ def _quote(text: str) -> str:
 def default_value(node: Node) -> str:
     """What a control holds before anybody touches it."""
     if node.tag == "select":
-        options = [option for option in node.iter("option")]
+        options = list(node.iter("option"))
         chosen = next((option for option in options if "selected" in option.attrib), options[0] if options else None)
         return "" if chosen is None else option_value(chosen)
     if node.tag == "textarea":

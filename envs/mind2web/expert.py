@@ -154,7 +154,9 @@ def _fill(element: Element, visit: Visit, stage: Submit) -> Step | None:
     if element.role == "radio":
         value = element.node.get("value")
         on = default if wanted is None else ("on" if value == wanted else "")
-        return _click(element, prompts.THINK_PICK.format(name=prompts.few_words(element.name))) if on and not now else None
+        return (
+            _click(element, prompts.THINK_PICK.format(name=prompts.few_words(element.name))) if on and not now else None
+        )
     target = default if wanted is None else wanted
     if now == target:
         return None

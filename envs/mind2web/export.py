@@ -16,15 +16,24 @@ from xml.sax.saxutils import escape, quoteattr
 
 from cmat_gym.envs.mind2web.backend import Move, Visit, act, document, look, open_visit
 from cmat_gym.envs.mind2web.dice import Dice
-from cmat_gym.envs.mind2web.dom import Element, Page, Node, is_hidden, option_value, value_of
+from cmat_gym.envs.mind2web.dom import Element, Node, Page, is_hidden, option_value, value_of
 from cmat_gym.envs.mind2web.expert import Mind2WebExpert
 from cmat_gym.envs.mind2web.generator import BuiltinWebTasks, live_task
 from cmat_gym.envs.mind2web.recorded import TOP
 
 __all__ = ["export", "record_walk"]
 
-KEPT = {"role": "role", "type": "type", "alt": "alt", "title": "title", "name": "name", "value": "value",
-        "placeholder": "placeholder", "class": "class", "aria-label": "aria_label"}  # fmt: skip
+KEPT = {
+    "role": "role",
+    "type": "type",
+    "alt": "alt",
+    "title": "title",
+    "name": "name",
+    "value": "value",
+    "placeholder": "placeholder",
+    "class": "class",
+    "aria-label": "aria_label",
+}
 
 
 def record_walk(payload: Mapping[str, Any], instruction: str, name: str) -> dict[str, Any]:
@@ -41,11 +50,20 @@ def record_walk(payload: Mapping[str, Any], instruction: str, name: str) -> dict
     texts: list[str] = []
     while (move := expert.next_step(visit).move).op != "FINISH":
         page = look(task.site, visit)
-        actions.append(_record(page, visit, move, f"{name}-{len(actions)}", document(task.site, visit.db, visit.url), dice))
+        actions.append(
+            _record(page, visit, move, f"{name}-{len(actions)}", document(task.site, visit.db, visit.url), dice)
+        )
         texts.append(_in_words(page.elements[move.ref - 1], move))
         visit = act(task.site, visit, move)
-    return {"annotation_id": name, "website": task.site.brand, "domain": "Generated", "subdomain": task.site.kind,
-            "confirmed_task": instruction, "action_reprs": texts, "actions": actions}  # fmt: skip
+    return {
+        "annotation_id": name,
+        "website": task.site.brand,
+        "domain": "Generated",
+        "subdomain": task.site.kind,
+        "confirmed_task": instruction,
+        "action_reprs": texts,
+        "actions": actions,
+    }
 
 
 def export(folder: str | Path, splits: Mapping[str, Iterable[int]], seed: int = 0) -> None:
@@ -71,7 +89,9 @@ def _record(page: Page, visit: Visit, move: Move, uid: str, raw: str, dice: Dice
     target = page.elements[move.ref - 1]
     others = [element for element in page.elements if element is not target]
     ranks = dice.sample(range(1, len(others) + 1), len(others))
-    place = min(int(dice.uniform() ** 3 * 10), len(others), 4 if len(others) == 5 else TOP)  # mostly first or second, never tenth or later
+    place = min(
+        int(dice.uniform() ** 3 * 10), len(others), 4 if len(others) == 5 else TOP
+    )  # mostly first or second, never tenth or later
     order = sorted(zip(ranks, others, strict=True), key=lambda pair: pair[0])
     ranked = [element for _, element in order]
     ranked.insert(place, target)
@@ -92,8 +112,14 @@ def _record(page: Page, visit: Visit, move: Move, uid: str, raw: str, dice: Dice
 def _candidate(element: Element, ids: Mapping[Node, str], rank: int, right: bool) -> dict[str, Any]:
     name = ids[element.node]
     attributes = json.dumps({**dict(element.node.attrib), "backend_node_id": name})
-    return {"tag": element.node.tag, "attributes": attributes, "backend_node_id": name, "is_original_target": right,
-            "is_top_level_target": right, "rank": rank}  # fmt: skip
+    return {
+        "tag": element.node.tag,
+        "attributes": attributes,
+        "backend_node_id": name,
+        "is_original_target": right,
+        "is_top_level_target": right,
+        "rank": rank,
+    }
 
 
 def _in_words(element: Element, move: Move) -> str:

@@ -121,8 +121,13 @@ class BuiltinWebTasks(TaskSource):
                     split=split,
                     source=self.name,
                     instruction=dice.pick(errand.wordings).format(**params),
-                    payload={"site": kind, "seed": seed, "errand": name, "params": params,
-                             "goal": {"changes": dict(goal.changes), "answer": goal.answer}},
+                    payload={
+                        "site": kind,
+                        "seed": seed,
+                        "errand": name,
+                        "params": params,
+                        "goal": {"changes": dict(goal.changes), "answer": goal.answer},
+                    },
                     max_turns=MAX_TURNS,
-                )  # fmt: skip
+                )
         raise AssertionError(f"The errand {name!r} on {kind!r} sites has no request for the split {split!r}")

@@ -25,8 +25,10 @@ _ACT = re.compile(r"(CLICK|TYPE|SELECT) +\[([0-9]{1,5})\](?: +(.*))?")
 _FINISH = re.compile(r"FINISH(?: +(.*))?")
 # What in an instruction may be typed, and what on a page may be an answer.
 _TYPABLE = re.compile(r"'([^']+)'|\b(\d[\d.:-]*\d|\d)\b")
-_ANSWERS = re.compile(r"\$\d+\.\d\d|\b555-\d{3}-\d{4}\b|\b\d{4}-\d\d-\d\d\b|\b\d\d:\d\d\b|\b[A-Z]\d{3}\b|\b\d+(?= minutes)"
-                      r"|\b[A-Z][a-z]+ [A-Z][a-z]*\b|\bStudio|\bLibrary|\bOnline")  # fmt: skip
+_ANSWERS = re.compile(
+    r"\$\d+\.\d\d|\b555-\d{3}-\d{4}\b|\b\d{4}-\d\d-\d\d\b|\b\d\d:\d\d\b|\b[A-Z]\d{3}\b|\b\d+(?= minutes)"
+    r"|\b[A-Z][a-z]+ [A-Z][a-z]*\b|\bStudio|\bLibrary|\bOnline"
+)
 
 ACT_TOOL = Tool(
     "act",
@@ -173,7 +175,11 @@ class LivePlay(Play):
 
     def expert(self) -> Call:
         op, ref, value = self._next().move
-        return Call("finish", {"answer": value}) if op == "FINISH" else Call("act", {"element": ref, "op": op, "value": value})
+        return (
+            Call("finish", {"answer": value})
+            if op == "FINISH"
+            else Call("act", {"element": ref, "op": op, "value": value})
+        )
 
     def thought(self) -> str:
         return self._next().thought

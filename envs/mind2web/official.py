@@ -22,7 +22,7 @@ from cmat_gym.core.errors import TaskError
 from cmat_gym.core.task import Task, TaskSource, content_hash
 from cmat_gym.envs.mind2web.export import record_walk
 from cmat_gym.envs.mind2web.generator import BuiltinWebTasks
-from cmat_gym.envs.mind2web.recorded import TOP, Record, Scores, read_record
+from cmat_gym.envs.mind2web.recorded import Record, Scores, read_record
 from cmat_gym.envs.mind2web.static import rounds_needed
 
 __all__ = ["BuiltinRecordTasks", "OfficialRecordTasks", "index_file", "read_scores"]
@@ -113,10 +113,13 @@ class OfficialRecordTasks(RecordTasks):
         super().__init__(interface, unit)
         self.place = place
         self.scores_path = scores
-        self._spans = {split: tuple(span for file in files for span in index_file(file))
-                       for split, files in _find(place).items()}  # fmt: skip
-        self._steps = {split: [(n, step) for n, span in enumerate(spans) for step in range(span.steps)]
-                       for split, spans in self._spans.items()}  # fmt: skip
+        self._spans = {
+            split: tuple(span for file in files for span in index_file(file)) for split, files in _find(place).items()
+        }
+        self._steps = {
+            split: [(n, step) for n, span in enumerate(spans) for step in range(span.steps)]
+            for split, spans in self._spans.items()
+        }
         self._scores = None if scores is None else read_scores(scores)
         ranks = "own-or-file-ranks" if scores is None else f"ranks-{content_hash(sorted(self._scores or ()))[:6]}"
         self.name = f"mind2web-{unit}-{interface}-{ranks}"
@@ -135,8 +138,14 @@ class OfficialRecordTasks(RecordTasks):
         """The task, or the step, at `index`; its payload names the place and carries a digest of the content."""
         number, step = (index, None) if self.unit == "task" else self._steps[split][index]
         record, digest = self._records(self._spans[split][number])
-        payload = {"split": split, "number": number, "step": step, "annotation_id": record.id, "sha256": digest,
-                   "interface": self.interface}  # fmt: skip
+        payload = {
+            "split": split,
+            "number": number,
+            "step": step,
+            "annotation_id": record.id,
+            "sha256": digest,
+            "interface": self.interface,
+        }
         turns = self._turns(record, step)
         return Task(self.task_id(split, index), self.domain, split, self.name, record.task, payload, turns)
 
@@ -228,7 +237,7 @@ def read_scores(path: Path) -> Scores:
     if path.suffix in (".pkl", ".pickle") or head[:1] == b"\x80":
         raise TaskError(
             f"{path} is a pickle, and loading a pickle runs the code in it. Convert it once, where you trust it: "
-            "python -c \"import json, pickle; json.dump(pickle.load(open('scores.pkl', 'rb')), open('scores.json', 'w'))\""
+            "python -c \"import json, pickle; json.dump(pickle.load(open('s.pkl', 'rb')), open('s.json', 'w'))\""
         )
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

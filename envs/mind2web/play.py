@@ -72,5 +72,5 @@ class Play(abc.ABC):
         """A picture of the page; None where there is none."""
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most plays hold nothing
         """Release what the play holds."""

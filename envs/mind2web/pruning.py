@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
+from xml.sax.saxutils import escape
 
 from lxml import etree, html
-from xml.sax.saxutils import escape
 
 __all__ = ["Choice", "PrunedPage", "parse_cleaned", "prune", "write_node"]
 
@@ -23,14 +23,39 @@ LEVELS, DESCENDANTS, SIBLINGS = 6, 50, 3
 WORDS_PER_VALUE, WORDS_PER_NODE, LONGEST_WORD, WORDS_PER_TEXT, WORDS_PER_CHOICE = 5, 20, 15, 20, 10
 ID = "backend_node_id"
 ATTRIBUTES = (
-    "role", "aria_role", "type", "alt", "aria_description", "aria_label", "label", "title", "name", "text_value",
-    "value", "placeholder", "input_checked", "input_value", "option_selected", "class",
-)  # fmt: skip
+    "role",
+    "aria_role",
+    "type",
+    "alt",
+    "aria_description",
+    "aria_label",
+    "label",
+    "title",
+    "name",
+    "text_value",
+    "value",
+    "placeholder",
+    "input_checked",
+    "input_value",
+    "option_selected",
+    "class",
+)
 EMPTY_VALUES = frozenset(("hidden", "none", "presentation", "null", "undefined"))
 ESCAPES = (
-    ("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", " "), ("&ndash;", "-"), ("&rsquo;", "'"),
-    ("&lsquo;", "'"), ("&ldquo;", '"'), ("&rdquo;", '"'), ("&#39;", "'"), ("&#40;", "("), ("&#41;", ")"),
-)  # fmt: skip
+    ("&quot;", '"'),
+    ("&amp;", "&"),
+    ("&lt;", "<"),
+    ("&gt;", ">"),
+    ("&nbsp;", " "),
+    ("&ndash;", "-"),
+    ("&rsquo;", "'"),
+    ("&lsquo;", "'"),
+    ("&ldquo;", '"'),
+    ("&rdquo;", '"'),
+    ("&#39;", "'"),
+    ("&#40;", "("),
+    ("&#41;", ")"),
+)
 _TEXT = re.compile(r"<text>(.*?)</text>")
 
 Node: TypeAlias = Any  # lxml's elements carry no types

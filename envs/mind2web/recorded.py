@@ -66,26 +66,41 @@ def read_record(data: Mapping[str, Any], scores: Scores | None = None) -> Record
     try:
         texts = data["action_reprs"]
         steps = [_read_step(data, n, action, texts, scores) for n, action in enumerate(data["actions"])]
-        return Record(data["annotation_id"], data["confirmed_task"], data["website"], data.get("domain", ""),
-                      data.get("subdomain", ""), tuple(steps))  # fmt: skip
+        return Record(
+            data["annotation_id"],
+            data["confirmed_task"],
+            data["website"],
+            data.get("domain", ""),
+            data.get("subdomain", ""),
+            tuple(steps),
+        )
     except (KeyError, TypeError, IndexError) as error:
         name = data.get("annotation_id", "?") if isinstance(data, Mapping) else "?"
         raise TaskError(f"Task {name!r} is not in Mind2Web's layout: {error!r} is missing or wrong") from error
 
 
-def _read_step(data: Mapping[str, Any], number: int, action: Mapping[str, Any], texts: Sequence[str],
-               scores: Scores | None) -> RecordedStep:  # fmt: skip
+def _read_step(
+    data: Mapping[str, Any], number: int, action: Mapping[str, Any], texts: Sequence[str], scores: Scores | None
+) -> RecordedStep:
     positive, negative = action["pos_candidates"], action["neg_candidates"]
     ranks = _ranks(data, number, action, texts, scores)
     good = [str(c["backend_node_id"]) for c in positive if ranks.get(str(c["backend_node_id"]), TOP) < TOP]
     bad = [str(c["backend_node_id"]) for c in negative if ranks.get(str(c["backend_node_id"]), TOP) < TOP]
     operation = action["operation"]
-    return RecordedStep(action["action_uid"], action["cleaned_html"], operation["op"], operation["value"],
-                        frozenset(good), tuple(dict.fromkeys([*good, *bad])), texts[number])  # fmt: skip
+    return RecordedStep(
+        action["action_uid"],
+        action["cleaned_html"],
+        operation["op"],
+        operation["value"],
+        frozenset(good),
+        tuple(dict.fromkeys([*good, *bad])),
+        texts[number],
+    )
 
 
-def _ranks(data: Mapping[str, Any], number: int, action: Mapping[str, Any], texts: Sequence[str],
-           scores: Scores | None) -> Mapping[str, int]:  # fmt: skip
+def _ranks(
+    data: Mapping[str, Any], number: int, action: Mapping[str, Any], texts: Sequence[str], scores: Scores | None
+) -> Mapping[str, int]:
     """Rank by candidate: from the score file, else from the record, else our own."""
     candidates = [*action["pos_candidates"], *action["neg_candidates"]]
     names = [str(candidate["backend_node_id"]) for candidate in candidates]

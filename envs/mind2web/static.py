@@ -72,7 +72,11 @@ class RecordPlay(Play):
         self.teacher_forced = teacher_forced
         direct = interface == "elements"
         self.reads_whole_text = not direct
-        act = ACT_TOOL if direct else Tool("act", prompts.ACT_TOOL, {**ACT_TOOL.parameters, "element": prompts.ACT_LETTER})
+        act = (
+            ACT_TOOL
+            if direct
+            else Tool("act", prompts.ACT_TOOL, {**ACT_TOOL.parameters, "element": prompts.ACT_LETTER})
+        )
         self.tools = (act, Tool("none_of_above", prompts.NONE_TOOL))
         self.text_prompt = prompts.ELEMENTS_TEXT_PROMPT if direct else prompts.CHOICE_TEXT_PROMPT
         self.tools_prompt = prompts.ELEMENTS_TOOLS_PROMPT if direct else prompts.CHOICE_TOOLS_PROMPT
@@ -115,7 +119,9 @@ class RecordPlay(Play):
         result = score_step(*state.prediction, step.positives, step.gold)
         said = self._in_words(state.prediction, step)
         over = not self.teacher_forced and not result.success
-        return state._replace(number=state.number + 1, results=(*state.results, result), said=(*state.said, said), over=over)
+        return state._replace(
+            number=state.number + 1, results=(*state.results, result), said=(*state.said, said), over=over
+        )
 
     def _in_words(self, prediction: tuple[str, str], step: RecordedStep) -> str:
         """A prediction as later steps read it."""
@@ -211,8 +217,13 @@ class RecordPlay(Play):
 
     def get_state(self) -> Any:
         state = self._state
-        return {**state._asdict(), "pool": list(state.pool), "prediction": list(state.prediction),
-                "results": [[r.element, r.f1] for r in state.results], "said": list(state.said)}  # fmt: skip
+        return {
+            **state._asdict(),
+            "pool": list(state.pool),
+            "prediction": list(state.prediction),
+            "results": [[r.element, r.f1] for r in state.results],
+            "said": list(state.said),
+        }
 
     def set_state(self, state: Any) -> None:
         results = tuple(StepResult(*result) for result in state["results"])

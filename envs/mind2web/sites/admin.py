@@ -13,7 +13,11 @@ from cmat_gym.envs.mind2web.sites.words import day, email, person, words
 __all__ = ["Admin"]
 
 PAGE = 7
-SETTINGS = {"signup": "Allow new users to sign up", "backup": "Back up every night", "two_factor": "Require two factors"}
+SETTINGS = {
+    "signup": "Allow new users to sign up",
+    "backup": "Back up every night",
+    "two_factor": "Require two factors",
+}
 RETENTION = ("30 days", "90 days", "1 year")
 
 
@@ -26,11 +30,16 @@ class Admin(Site):
     def build(self, dice: Dice) -> None:
         self.brand = f"{dice.pick(words('companies')).split()[0]} Admin"
         names = list(dict.fromkeys(person(dice) for _ in range(18)))
-        self.users = {str(n): {"name": name, "role": dice.pick(words("roles")), "team": dice.pick(words("teams")),
-                               "active": True} for n, name in enumerate(names, 1)}  # fmt: skip
+        self.users = {
+            str(n): {"name": name, "role": dice.pick(words("roles")), "team": dice.pick(words("teams")), "active": True}
+            for n, name in enumerate(names, 1)
+        }
         self.joined = {number: day(-dice.integer(20, 900)) for number in self.users}
-        self.settings = {**{name: dice.chance(0.5) for name in SETTINGS}, "retention": dice.pick(RETENTION),
-                         "logout": str(dice.integer(2, 12) * 5)}  # fmt: skip
+        self.settings = {
+            **{name: dice.chance(0.5) for name in SETTINGS},
+            "retention": dice.pick(RETENTION),
+            "logout": str(dice.integer(2, 12) * 5),
+        }
 
     def start(self) -> Db:
         return {"users": {number: dict(user) for number, user in self.users.items()}, "settings": dict(self.settings)}
@@ -38,27 +47,41 @@ class Admin(Site):
     def get(self, db: Db, path: list[str], query: Form) -> View:
         match path:
             case [""]:
-                return View("Dashboard", html.heading("Dashboard") + html.para(f"{len(db['users'])} users.") + _filter(query))
+                return View(
+                    "Dashboard", html.heading("Dashboard") + html.para(f"{len(db['users'])} users.") + _filter(query)
+                )
             case ["users"]:
                 return self._list(db, query)
             case ["user", number] if number in db["users"]:
                 return self._user(db, number)
             case ["delete", number] if number in db["users"]:
-                return View("Delete", html.para(f"Delete {db['users'][number]['name']} for ever?")
-                            + html.form(f"/delete/{number}", button="Yes, delete")
-                            + html.link("No, go back", f"/user/{number}"))  # fmt: skip
+                return View(
+                    "Delete",
+                    html.para(f"Delete {db['users'][number]['name']} for ever?")
+                    + html.form(f"/delete/{number}", button="Yes, delete")
+                    + html.link("No, go back", f"/user/{number}"),
+                )
             case ["invite"]:
-                return View("Invite", html.heading("Invite a user") + html.form(
-                    "/invite", html.field("Name", "name", query.get("name", "")),
-                    html.field("Email", "email", query.get("email", "")),
-                    html.select("Role", "role", words("roles"), query.get("role", "")),
-                    html.select("Team", "team", words("teams"), query.get("team", "")), button="Send invitation"))  # fmt: skip
+                return View(
+                    "Invite",
+                    html.heading("Invite a user")
+                    + html.form(
+                        "/invite",
+                        html.field("Name", "name", query.get("name", "")),
+                        html.field("Email", "email", query.get("email", "")),
+                        html.select("Role", "role", words("roles"), query.get("role", "")),
+                        html.select("Team", "team", words("teams"), query.get("team", "")),
+                        button="Send invitation",
+                    ),
+                )
             case ["settings"]:
                 boxes = [html.box(label, name, db["settings"][name]) for name, label in SETTINGS.items()]
                 keep = html.select("Keep logs for", "retention", RETENTION, db["settings"]["retention"])
                 logout = html.field("Log out after minutes", "logout", db["settings"]["logout"])
-                return View("Settings", html.heading("Settings")
-                            + html.form("/settings", *boxes, keep, logout, button="Save settings"))  # fmt: skip
+                return View(
+                    "Settings",
+                    html.heading("Settings") + html.form("/settings", *boxes, keep, logout, button="Save settings"),
+                )
         return View("Not found", html.para("This page does not exist."))
 
     def post(self, db: Db, path: list[str], form: Form) -> str:
@@ -68,8 +91,11 @@ class Admin(Site):
                 if not (minutes.isascii() and minutes.isdigit() and 5 <= int(minutes[:4]) <= 120):
                     db["_note"] = "Log out after 5 to 120 minutes."
                     return "/settings"
-                db["settings"] = {**{name: name in form for name in SETTINGS}, "retention": form["retention"],
-                                  "logout": minutes}  # fmt: skip
+                db["settings"] = {
+                    **{name: name in form for name in SETTINGS},
+                    "retention": form["retention"],
+                    "logout": minutes,
+                }
                 db["_note"] = "Settings saved."
                 return "/settings"
             case ["edit", number]:
@@ -95,24 +121,45 @@ class Admin(Site):
         found = [n for n, user in db["users"].items() if wanted in user["name"].lower() and team in ("", user["team"])]
         shown, turn = paged(found, "/users", query.get("page", ""), PAGE, q=query.get("q", ""), team=team)
         users = [(n, db["users"][n]) for n in shown]
-        rows = [(html.link(user["name"], f"/user/{n}"), user["role"], user["team"],
-                 "active" if user["active"] else "blocked") for n, user in users]  # fmt: skip
+        rows = [
+            (
+                html.link(user["name"], f"/user/{n}"),
+                user["role"],
+                user["team"],
+                "active" if user["active"] else "blocked",
+            )
+            for n, user in users
+        ]
         return View("Users", _filter(query) + turn + html.table(("Name", "Role", "Team", "Access"), rows))
 
     def _user(self, db: Db, number: str) -> View:
         user = db["users"][number]
-        edit = html.form(f"/edit/{number}", html.select("Role", "role", words("roles"), user["role"]),
-                         html.select("Team", "team", words("teams"), user["team"]), button="Save")  # fmt: skip
+        edit = html.form(
+            f"/edit/{number}",
+            html.select("Role", "role", words("roles"), user["role"]),
+            html.select("Team", "team", words("teams"), user["team"]),
+            button="Save",
+        )
         access = html.form(f"/access/{number}", button="Block access" if user["active"] else "Allow access")
-        return View(user["name"], html.heading(user["name"])
-                    + html.para(f"{user.get('email', email(user['name']))}, since {self.joined.get(number, day(0))}.")
-                    + edit + access + html.link("Delete this user", f"/delete/{number}"))  # fmt: skip
+        return View(
+            user["name"],
+            html.heading(user["name"])
+            + html.para(f"{user.get('email', email(user['name']))}, since {self.joined.get(number, day(0))}.")
+            + edit
+            + access
+            + html.link("Delete this user", f"/delete/{number}"),
+        )
 
 
 def _filter(query: Form) -> str:
     teams = [("", "all teams"), *((team, team) for team in words("teams"))]
-    return html.form("/users", html.field("Search users", "q", query.get("q", "")),
-                     html.select("Team", "team", teams, query.get("team", "")), button="Search", method="get")  # fmt: skip
+    return html.form(
+        "/users",
+        html.field("Search users", "q", query.get("q", "")),
+        html.select("Team", "team", teams, query.get("team", "")),
+        button="Search",
+        method="get",
+    )
 
 
 def _open(site: Admin, number: str) -> list[Stage]:
@@ -153,7 +200,9 @@ class BlockUser(Errand[Admin]):
         return Goal({f"users/{params['number']}/active": False})
 
     def plan(self, site: Admin, db: Db, params: Params) -> Sequence[Stage]:
-        number = next((n for n, user in db["users"].items() if not user["active"] and n != params["number"]), params["number"])
+        number = next(
+            (n for n, user in db["users"].items() if not user["active"] and n != params["number"]), params["number"]
+        )
         return [*_open(site, number), Submit(f"/access/{number}")] if number in site.users else []
 
 
@@ -183,12 +232,16 @@ class ChangeRole(Errand[Admin]):
     def draw(self, site: Admin, dice: Dice) -> Params:
         params = _draw(site, dice)
         user = site.users[params["number"]]
-        return {**params, "role": dice.pick([role for role in words("roles") if role != user["role"]]),
-                "team": dice.pick(words("teams"))}  # fmt: skip
+        return {
+            **params,
+            "role": dice.pick([role for role in words("roles") if role != user["role"]]),
+            "team": dice.pick(words("teams")),
+        }
 
     def goal(self, site: Admin, params: Params) -> Goal:
         changes = {f"users/{params['number']}/{key}": params[key] for key in ("role", "team")}
-        return Goal({name: value for name, value in changes.items() if value != site.users[params["number"]].get(name.rpartition("/")[2])})
+        user = site.users[params["number"]]
+        return Goal({name: value for name, value in changes.items() if value != user[name.rpartition("/")[2]]})
 
     def plan(self, site: Admin, db: Db, params: Params) -> Sequence[Stage]:
         fields = {"role": params["role"], "team": params["team"]}
@@ -201,23 +254,36 @@ class ChangeSettings(Errand[Admin]):
     level = 2
     wordings = (
         "Turn '{label}' {state}, keep logs for {retention} and log out after {minutes} minutes.",
-        "In the settings, switch '{label}' {state}; keep the logs for {retention}; log users out after {minutes} minutes.",
+        "In the settings, switch '{label}' {state}; keep logs for {retention}; log users out after {minutes} minutes.",
     )
 
     def draw(self, site: Admin, dice: Dice) -> Params:
         name = dice.pick(list(SETTINGS))
-        return {"name": name, "label": SETTINGS[name], "state": "off" if site.settings[name] else "on",
-                "retention": dice.pick([keep for keep in RETENTION if keep != site.settings["retention"]]),
-                "minutes": str(dice.integer(62, 119))}  # fmt: skip
+        return {
+            "name": name,
+            "label": SETTINGS[name],
+            "state": "off" if site.settings[name] else "on",
+            "retention": dice.pick([keep for keep in RETENTION if keep != site.settings["retention"]]),
+            "minutes": str(dice.integer(62, 119)),
+        }
 
     def goal(self, site: Admin, params: Params) -> Goal:
-        return Goal({f"settings/{params['name']}": params["state"] == "on", "settings/retention": params["retention"],
-                     "settings/logout": params["minutes"]})  # fmt: skip
+        return Goal(
+            {
+                f"settings/{params['name']}": params["state"] == "on",
+                "settings/retention": params["retention"],
+                "settings/logout": params["minutes"],
+            }
+        )
 
     def plan(self, site: Admin, db: Db, params: Params) -> Sequence[Stage]:
         boxes = {name: "on" if site.settings[name] else "" for name in SETTINGS}
-        fields = {**boxes, params["name"]: "on" if params["state"] == "on" else "", "retention": params["retention"],
-                  "logout": params["minutes"]}  # fmt: skip
+        fields = {
+            **boxes,
+            params["name"]: "on" if params["state"] == "on" else "",
+            "retention": params["retention"],
+            "logout": params["minutes"],
+        }
         return [Follow("/settings"), Submit("/settings", fields)]
 
 
@@ -225,14 +291,21 @@ class Invite(Errand[Admin]):
     """Invite somebody."""
 
     level = 3
-    wordings = ("Invite '{name}', email '{email}', as {role} of the team {team}.",
-                "Send an invitation to '{name}' ('{email}'): role {role}, team {team}.")  # fmt: skip
+    wordings = (
+        "Invite '{name}', email '{email}', as {role} of the team {team}.",
+        "Send an invitation to '{name}' ('{email}'): role {role}, team {team}.",
+    )
 
     def draw(self, site: Admin, dice: Dice) -> Params:
         known = {user["name"] for user in site.users.values()}
         while (name := person(dice)) in known:
             continue
-        return {"name": name, "email": email(name), "role": dice.pick(words("roles")), "team": dice.pick(words("teams"))}
+        return {
+            "name": name,
+            "email": email(name),
+            "role": dice.pick(words("roles")),
+            "team": dice.pick(words("teams")),
+        }
 
     def goal(self, site: Admin, params: Params) -> Goal:
         user = {**params, "active": True}

@@ -25,11 +25,15 @@ class Bank(Site):
     def build(self, dice: Dice) -> None:
         self.brand = f"{dice.pick(words('companies')).split()[0]} Bank"
         self.balances = {name: dice.integer(200, 5000) * 100 + dice.integer(0, 99) for name in ACCOUNTS}
-        self.bills = {name: dice.integer(20, 180) * 100 + dice.pick((0, 25, 50)) for name in dice.sample(words("payees"), 4)}
+        self.bills = {
+            name: dice.integer(20, 180) * 100 + dice.pick((0, 25, 50)) for name in dice.sample(words("payees"), 4)
+        }
         self.cards = {str(dice.integer(1000, 9999)): kind for kind in ("debit card", "credit card", "travel card")}
         self.contacts = list(dict.fromkeys(person(dice) for _ in range(6)))
         shops = dice.sample([f"{city} {kind}" for city in words("cities") for kind in words("places")], 11)
-        self.entries = [(day(-n - 1), shop, dice.integer(3, 90) * 100 + dice.integer(1, 99)) for n, shop in enumerate(shops)]
+        self.entries = [
+            (day(-n - 1), shop, dice.integer(3, 90) * 100 + dice.integer(1, 99)) for n, shop in enumerate(shops)
+        ]
 
     def start(self) -> Db:
         return {"balance": dict(self.balances), "paid": {}, "frozen": {}, "transfers": {}, "_draft": {}}
@@ -37,35 +41,71 @@ class Bank(Site):
     def get(self, db: Db, path: list[str], query: Form) -> View:
         match path:
             case [""]:
-                rows = [(html.link(f"{name} account", f"/account/{name}"), money(cents))
-                        for name, cents in db["balance"].items()]  # fmt: skip
+                rows = [
+                    (html.link(f"{name} account", f"/account/{name}"), money(cents))
+                    for name, cents in db["balance"].items()
+                ]
                 return View("Accounts", html.heading("Your accounts") + html.table(("Account", "Balance"), rows))
             case ["account", name] if name in ACCOUNTS:
                 entries = self.entries if name == "checking" else []
                 rows = [f"{date}: {shop}, {money(cents)}" for date, shop, cents in entries]
                 shown, turn = paged(rows, f"/account/{name}", query.get("page", ""), PAGE)
-                return View(f"{name} account", html.heading(f"Statement of the {name} account")
-                            + html.lines(map(html.escape, shown)) + turn)  # fmt: skip
+                return View(
+                    f"{name} account",
+                    html.heading(f"Statement of the {name} account") + html.lines(map(html.escape, shown)) + turn,
+                )
             case ["transfer"]:
-                return View("Transfer", html.heading("New transfer") + html.form(
-                    "/transfer", html.select("From account", "account", ACCOUNTS, query.get("account", "checking")),
-                    html.select("To", "to", [("", "choose"), *((name, name) for name in self.contacts)],
-                                query.get("to", "")),
-                    html.field("Amount in dollars", "amount", query.get("amount", "")),
-                    html.field("Reference", "reference", query.get("reference", "")), button="Continue"))  # fmt: skip
+                return View(
+                    "Transfer",
+                    html.heading("New transfer")
+                    + html.form(
+                        "/transfer",
+                        html.select("From account", "account", ACCOUNTS, query.get("account", "checking")),
+                        html.select(
+                            "To", "to", [("", "choose"), *((name, name) for name in self.contacts)], query.get("to", "")
+                        ),
+                        html.field("Amount in dollars", "amount", query.get("amount", "")),
+                        html.field("Reference", "reference", query.get("reference", "")),
+                        button="Continue",
+                    ),
+                )
             case ["confirm"] if draft := db["_draft"]:
-                return View("Confirm", html.heading("Please confirm") + html.para(
-                    f"{money(draft['cents'])} from {draft['account']} to {draft['to']}, reference {draft['reference']}.")
-                    + html.form("/confirm", button="Confirm transfer") + html.link("Start again", "/transfer"))  # fmt: skip
+                return View(
+                    "Confirm",
+                    html.heading("Please confirm")
+                    + html.para(
+                        f"{money(draft['cents'])} from {draft['account']} to {draft['to']}: {draft['reference']}."
+                    )
+                    + html.form("/confirm", button="Confirm transfer")
+                    + html.link("Start again", "/transfer"),
+                )
             case ["bills"]:
-                rows = [(name, money(cents), "paid" if name in db["paid"] else html.form(
-                    f"/pay/{list(self.bills).index(name)}", html.select("From account", "account", ACCOUNTS),
-                    button=f"Pay {name}")) for name, cents in self.bills.items()]  # fmt: skip
+                rows = [
+                    (
+                        name,
+                        money(cents),
+                        "paid"
+                        if name in db["paid"]
+                        else html.form(
+                            f"/pay/{list(self.bills).index(name)}",
+                            html.select("From account", "account", ACCOUNTS),
+                            button=f"Pay {name}",
+                        ),
+                    )
+                    for name, cents in self.bills.items()
+                ]
                 return View("Bills", html.heading("Open bills") + html.table(("Bill", "Amount", ""), rows))
             case ["cards"]:
-                rows = [(f"{kind} {number}", html.form(f"/freeze/{number}", button=(
-                    f"Unfreeze {kind}" if number in db["frozen"] else f"Freeze {kind}")))
-                    for number, kind in self.cards.items()]  # fmt: skip
+                rows = [
+                    (
+                        f"{kind} {number}",
+                        html.form(
+                            f"/freeze/{number}",
+                            button=(f"Unfreeze {kind}" if number in db["frozen"] else f"Freeze {kind}"),
+                        ),
+                    )
+                    for number, kind in self.cards.items()
+                ]
                 return View("Cards", html.heading("Your cards") + html.table(("Card", ""), rows))
         return View("Not found", html.para("This page does not exist."))
 
@@ -93,9 +133,17 @@ class Bank(Site):
     def _draft(self, db: Db, form: Form) -> str:
         given = {key: form.get(key, "").strip() for key in ("account", "to", "amount", "reference")}
         cents = _cents(given["amount"])
-        wrong = ("Choose who gets the money." if not given["to"] else "The amount must look like 12.50." if cents is None
-                 else "There is not enough money on that account." if cents > db["balance"][given["account"]]
-                 else "Please give a reference." if not given["reference"] else "")  # fmt: skip
+        wrong = (
+            "Choose who gets the money."
+            if not given["to"]
+            else "The amount must look like 12.50."
+            if cents is None
+            else "There is not enough money on that account."
+            if cents > db["balance"][given["account"]]
+            else "Please give a reference."
+            if not given["reference"]
+            else ""
+        )
         if wrong or cents is None:
             db["_note"] = wrong
             return html.query("/transfer", **given)
@@ -117,7 +165,10 @@ class FindPayment(Errand[Bank]):
     """Read a statement, over its pages."""
 
     level = 2
-    wordings = ("How much did I pay to '{shop}' from the checking account?", "Find the payment to '{shop}' in the checking account: how much was it?")
+    wordings = (
+        "How much did I pay to '{shop}' from the checking account?",
+        "Find the payment to '{shop}' in the checking account: how much was it?",
+    )
 
     def draw(self, site: Bank, dice: Dice) -> Params:
         number = dice.integer(0, len(site.entries) - 1)
@@ -157,8 +208,10 @@ class PayBill(Errand[Bank]):
     """Pay a bill from an account."""
 
     level = 2
-    wordings = ("Pay the bill of '{payee}' over {amount} from the {account} account.",
-                "Settle the '{payee}' bill ({amount}) with money from {account}.")  # fmt: skip
+    wordings = (
+        "Pay the bill of '{payee}' over {amount} from the {account} account.",
+        "Settle the '{payee}' bill ({amount}) with money from {account}.",
+    )
 
     def draw(self, site: Bank, dice: Dice) -> Params:
         payee = dice.pick(list(site.bills))
@@ -177,19 +230,29 @@ class Transfer(Errand[Bank]):
     """Send money."""
 
     level = 3
-    wordings = ("Transfer {amount} dollars from the {account} account to '{to}' with the reference '{reference}'.",
-                "Send '{to}' {amount} dollars, reference '{reference}', out of my {account} account.")  # fmt: skip
+    wordings = (
+        "Transfer {amount} dollars from the {account} account to '{to}' with the reference '{reference}'.",
+        "Send '{to}' {amount} dollars, reference '{reference}', out of my {account} account.",
+    )
 
     def draw(self, site: Bank, dice: Dice) -> Params:
         amount = f"{dice.integer(5, 190)}.{dice.pick(('00', '50', '25'))}"
-        return {"amount": amount, "account": dice.pick(ACCOUNTS), "to": dice.pick(site.contacts),
-                "reference": dice.pick(words("subjects"))}  # fmt: skip
+        return {
+            "amount": amount,
+            "account": dice.pick(ACCOUNTS),
+            "to": dice.pick(site.contacts),
+            "reference": dice.pick(words("subjects")),
+        }
 
     def goal(self, site: Bank, params: Params) -> Goal:
         cents, account = _cents(params["amount"]) or 0, params["account"]
         transfer = {"account": account, "to": params["to"], "reference": params["reference"], "cents": cents}
-        return Goal({**{f"transfers/1/{key}": value for key, value in transfer.items()},
-                     f"balance/{account}": site.balances[account] - cents})  # fmt: skip
+        return Goal(
+            {
+                **{f"transfers/1/{key}": value for key, value in transfer.items()},
+                f"balance/{account}": site.balances[account] - cents,
+            }
+        )
 
     def plan(self, site: Bank, db: Db, params: Params) -> Sequence[Stage]:
         fields = {key: params[key] for key in ("account", "to", "amount", "reference")}

@@ -41,12 +41,28 @@ class Flights(Site):
             for target in self.cities:
                 for _ in range(4 if origin != target else 0):
                     code = f"{dice.pick('ABKNS')}{dice.pick('LKXY')}{100 + len(self.flights) * 7 + dice.integer(0, 6)}"
-                    self.flights.append(Flight(code, origin, target, dice.integer(70, 270) * 5, dice.integer(9, 60) * 5,
-                                               dice.integer(0, 2), prices[len(self.flights)] * 100))  # fmt: skip
+                    self.flights.append(
+                        Flight(
+                            code,
+                            origin,
+                            target,
+                            dice.integer(70, 270) * 5,
+                            dice.integer(9, 60) * 5,
+                            dice.integer(0, 2),
+                            prices[len(self.flights)] * 100,
+                        )
+                    )
         self.by_code = {flight.code: flight for flight in self.flights}
         mine = dice.sample(self.flights, 3)
-        self.booked = {str(n): {"flight": flight.code, "date": day(dice.integer(2, 40)), "name": person(dice),
-                                "seat": dice.pick(SEATS)} for n, flight in enumerate(mine, 1)}  # fmt: skip
+        self.booked = {
+            str(n): {
+                "flight": flight.code,
+                "date": day(dice.integer(2, 40)),
+                "name": person(dice),
+                "seat": dice.pick(SEATS),
+            }
+            for n, flight in enumerate(mine, 1)
+        }
 
     def start(self) -> Db:
         return {"bookings": {number: dict(booking) for number, booking in self.booked.items()}}
@@ -63,20 +79,40 @@ class Flights(Site):
             case ["flights"]:
                 return self._results(query)
             case ["book", code, date] if code in self.by_code:
-                return View("Passenger", html.heading(f"Book {self._line(self.by_code[code])} on {date}") + html.form(
-                    f"/book/{code}/{date}", html.field("Passenger name", "name"),
-                    html.radios("Seat", "seat", SEATS), html.box("I accept the fare rules", "rules"),
-                    button="Confirm booking"))  # fmt: skip
+                return View(
+                    "Passenger",
+                    html.heading(f"Book {self._line(self.by_code[code])} on {date}")
+                    + html.form(
+                        f"/book/{code}/{date}",
+                        html.field("Passenger name", "name"),
+                        html.radios("Seat", "seat", SEATS),
+                        html.box("I accept the fare rules", "rules"),
+                        button="Confirm booking",
+                    ),
+                )
             case ["bookings"]:
-                rows = [(html.escape(b["name"]), b["flight"], b["date"], b["seat"],
-                         html.link(f"Cancel {b['flight']}", f"/cancel/{n}")) for n, b in db["bookings"].items()]  # fmt: skip
-                return View("Bookings", html.heading("My bookings")
-                            + html.table(("Passenger", "Flight", "Date", "Seat", ""), rows))  # fmt: skip
+                rows = [
+                    (
+                        html.escape(b["name"]),
+                        b["flight"],
+                        b["date"],
+                        b["seat"],
+                        html.link(f"Cancel {b['flight']}", f"/cancel/{n}"),
+                    )
+                    for n, b in db["bookings"].items()
+                ]
+                return View(
+                    "Bookings",
+                    html.heading("My bookings") + html.table(("Passenger", "Flight", "Date", "Seat", ""), rows),
+                )
             case ["cancel", number] if number in db["bookings"]:
                 code = db["bookings"][number]["flight"]
-                return View("Cancel", html.para(f"Cancel the booking of {code}? The fare is lost.")
-                            + html.form(f"/cancel/{number}", button="Yes, cancel it")
-                            + html.link("No, keep it", "/bookings"))  # fmt: skip
+                return View(
+                    "Cancel",
+                    html.para(f"Cancel the booking of {code}? The fare is lost.")
+                    + html.form(f"/cancel/{number}", button="Yes, cancel it")
+                    + html.link("No, keep it", "/bookings"),
+                )
         return View("Not found", html.para("This page does not exist."))
 
     def post(self, db: Db, path: list[str], form: Form) -> str:
@@ -95,16 +131,28 @@ class Flights(Site):
 
     def _search(self, query: Form) -> str:
         dates = [day(n) for n in range(1, 13)]
-        return html.form("/flights", html.select("From", "from", self.cities, query.get("from", "")),
-                         html.select("To", "to", self.cities, query.get("to", "")),
-                         html.select("Date", "date", dates, query.get("date", "")),
-                         html.box("Nonstop only", "nonstop", "nonstop" in query), button="Search", method="get")  # fmt: skip
+        return html.form(
+            "/flights",
+            html.select("From", "from", self.cities, query.get("from", "")),
+            html.select("To", "to", self.cities, query.get("to", "")),
+            html.select("Date", "date", dates, query.get("date", "")),
+            html.box("Nonstop only", "nonstop", "nonstop" in query),
+            button="Search",
+            method="get",
+        )
 
     def _results(self, query: Form) -> View:
         origin, target, date = (query.get(key, "") for key in ("from", "to", "date"))
         found = self.between(origin, target, "nonstop" in query)
-        rows = [(self._line(f), f"{f.takes // 60}h {f.takes % 60:02d}m", money(f.cents),
-                 html.link(f"Book {f.code}", f"/book/{f.code}/{date}")) for f in found]  # fmt: skip
+        rows = [
+            (
+                self._line(f),
+                f"{f.takes // 60}h {f.takes % 60:02d}m",
+                money(f.cents),
+                html.link(f"Book {f.code}", f"/book/{f.code}/{date}"),
+            )
+            for f in found
+        ]
         head = html.heading(f"{origin} to {target} on {date}") if origin != target else html.para("Choose two cities.")
         return View("Flights", self._search(query) + head + html.table(("Flight", "Duration", "Price", ""), rows))
 
@@ -127,8 +175,10 @@ class CheapestFare(Errand[Flights]):
     """Compare prices."""
 
     level = 1
-    wordings = ("What does the cheapest flight from {origin} to {target} on {date} cost?",
-                "Find the lowest price from {origin} to {target} on {date}.")  # fmt: skip
+    wordings = (
+        "What does the cheapest flight from {origin} to {target} on {date} cost?",
+        "Find the lowest price from {origin} to {target} on {date}.",
+    )
 
     def draw(self, site: Flights, dice: Dice) -> Params:
         return _route(site, dice)

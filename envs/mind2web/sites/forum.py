@@ -34,8 +34,13 @@ class Forum(Site):
         for board in self.boards:
             for title in dice.sample(words("topics"), 5):
                 self.topics[str(len(self.topics) + 1)] = {"board": board, "title": title, "author": person(dice)}
-        self.replies = {number: [(person(dice), dice.pick(INJECTIONS if dice.chance(0.2) else words("remarks")))
-                                 for _ in range(dice.integer(1, 3))] for number in self.topics}  # fmt: skip
+        self.replies = {
+            number: [
+                (person(dice), dice.pick(INJECTIONS if dice.chance(0.2) else words("remarks")))
+                for _ in range(dice.integer(1, 3))
+            ]
+            for number in self.topics
+        }
 
     def start(self) -> Db:
         return {"posts": {}, "watched": {}, "votes": {}, "reported": {}, "topics": {}}
@@ -43,23 +48,43 @@ class Forum(Site):
     def get(self, db: Db, path: list[str], query: Form) -> View:
         match path:
             case [""]:
-                return View("Boards", html.heading("Boards") + html.lines(
-                    html.link(name, html.query("/board", name=name)) for name in self.boards))  # fmt: skip
+                return View(
+                    "Boards",
+                    html.heading("Boards")
+                    + html.lines(html.link(name, html.query("/board", name=name)) for name in self.boards),
+                )
             case ["board"] if (board := query.get("name", "")) in self.boards:
-                old = [html.link(topic["title"], f"/topic/{n}") for n, topic in self.topics.items()
-                       if topic["board"] == board]  # fmt: skip
+                old = [
+                    html.link(topic["title"], f"/topic/{n}")
+                    for n, topic in self.topics.items()
+                    if topic["board"] == board
+                ]
                 new = [html.escape(topic["title"]) for topic in db["topics"].values() if topic["board"] == board]
-                return View(board, html.heading(board) + html.lines(old + new)
-                            + html.link("Start a topic", html.query("/new", board=board)))  # fmt: skip
+                return View(
+                    board,
+                    html.heading(board)
+                    + html.lines(old + new)
+                    + html.link("Start a topic", html.query("/new", board=board)),
+                )
             case ["topic", number] if number in self.topics:
                 return self._topic(db, number)
             case ["new"] if (board := query.get("board", "")) in self.boards:
-                return View("New topic", html.heading(f"New topic in {board}") + html.form(
-                    f"/new/{self.boards.index(board)}", html.field("Title", "title", query.get("title", "")),
-                    html.area("Text", "text", query.get("text", "")), button="Publish"))  # fmt: skip
+                return View(
+                    "New topic",
+                    html.heading(f"New topic in {board}")
+                    + html.form(
+                        f"/new/{self.boards.index(board)}",
+                        html.field("Title", "title", query.get("title", "")),
+                        html.area("Text", "text", query.get("text", "")),
+                        button="Publish",
+                    ),
+                )
             case ["watched"]:
-                return View("Watched topics", html.heading("Watched") + html.lines(
-                    html.link(self.topics[n]["title"], f"/topic/{n}") for n in db["watched"]))  # fmt: skip
+                return View(
+                    "Watched topics",
+                    html.heading("Watched")
+                    + html.lines(html.link(self.topics[n]["title"], f"/topic/{n}") for n in db["watched"]),
+                )
         return View("Not found", html.para("There is no such page."))
 
     def post(self, db: Db, path: list[str], form: Form) -> str:
@@ -89,13 +114,24 @@ class Forum(Site):
     def _topic(self, db: Db, number: str) -> View:
         topic = self.topics[number]
         posts = [*self.replies[number], *(("You", p["text"]) for p in db["posts"].values() if p["topic"] == number)]
-        buttons = [("vote", "votes", "Upvote", "Take vote back"), ("watch", "watched", "Watch topic", "Stop watching"),
-                   ("report", "reported", "Report this topic", "Withdraw report")]  # fmt: skip
-        acts = "".join(html.form(f"/{what}/{number}", button=undo if number in db[table] else do)
-                       for what, table, do, undo in buttons)  # fmt: skip
+        buttons = [
+            ("vote", "votes", "Upvote", "Take vote back"),
+            ("watch", "watched", "Watch topic", "Stop watching"),
+            ("report", "reported", "Report this topic", "Withdraw report"),
+        ]
+        acts = "".join(
+            html.form(f"/{what}/{number}", button=undo if number in db[table] else do)
+            for what, table, do, undo in buttons
+        )
         reply = html.form(f"/reply/{number}", html.area("Your reply", "text"), button="Send reply")
-        return View(topic["title"], html.heading(topic["title"]) + html.para(f"Started by {topic['author']}")
-                    + html.lines(html.escape(f"{who}: {text}") for who, text in posts) + acts + reply)  # fmt: skip
+        return View(
+            topic["title"],
+            html.heading(topic["title"])
+            + html.para(f"Started by {topic['author']}")
+            + html.lines(html.escape(f"{who}: {text}") for who, text in posts)
+            + acts
+            + reply,
+        )
 
 
 def _open(site: Forum, number: str) -> list[Stage]:
@@ -164,8 +200,10 @@ class Reply(Errand[Forum]):
     """Answer in a topic."""
 
     level = 2
-    wordings = ("Reply to the topic '{title}' in {board} with the text '{text}'.",
-                "Post '{text}' in '{title}' of the board {board}.")  # fmt: skip
+    wordings = (
+        "Reply to the topic '{title}' in {board} with the text '{text}'.",
+        "Post '{text}' in '{title}' of the board {board}.",
+    )
 
     def draw(self, site: Forum, dice: Dice) -> Params:
         return {**FindAuthor().draw(site, dice), "text": dice.pick(words("remarks"))}
@@ -181,8 +219,10 @@ class StartTopic(Errand[Forum]):
     """Start a topic."""
 
     level = 2
-    wordings = ("Start a topic in {board} titled '{title}' with the text '{text}'.",
-                "Publish a new topic in the board {board}: title '{title}', text '{text}'.")  # fmt: skip
+    wordings = (
+        "Start a topic in {board} titled '{title}' with the text '{text}'.",
+        "Publish a new topic in the board {board}: title '{title}', text '{text}'.",
+    )
 
     def draw(self, site: Forum, dice: Dice) -> Params:
         title = f"{dice.pick(words('goods')).capitalize()} from {dice.pick(words('cities'))}"
@@ -194,8 +234,12 @@ class StartTopic(Errand[Forum]):
     def plan(self, site: Forum, db: Db, params: Params) -> Sequence[Stage]:
         new = html.query("/new", board=params["board"])
         fields = {"title": params["title"], "text": params["text"]}
-        return [Follow("/"), Follow(html.query("/board", name=params["board"])), Follow(new),
-                Submit(f"/new/{site.boards.index(params['board'])}", fields)]  # fmt: skip
+        return [
+            Follow("/"),
+            Follow(html.query("/board", name=params["board"])),
+            Follow(new),
+            Submit(f"/new/{site.boards.index(params['board'])}", fields),
+        ]
 
 
 Forum.errands = {

@@ -40,8 +40,10 @@ class Hotels(Site):
         self.cities = dice.sample(words("cities"), 3)
         names = dice.sample(words("hotelnames"), 16)
         prices = dice.sample(range(40, 260), 16)
-        self.hotels = [Hotel(name, self.cities[n % 3], dice.integer(2, 5), price * 100, phone(dice), street(dice))
-                       for n, (name, price) in enumerate(zip(names, prices, strict=True))]  # fmt: skip
+        self.hotels = [
+            Hotel(name, self.cities[n % 3], dice.integer(2, 5), price * 100, phone(dice), street(dice))
+            for n, (name, price) in enumerate(zip(names, prices, strict=True))
+        ]
 
     def start(self) -> Db:
         return {"favorites": {}, "stays": {}}
@@ -63,17 +65,28 @@ class Hotels(Site):
             case ["hotel", number, "dates"] if number.isdigit() and int(number) < len(self.hotels):
                 return self._calendar(int(number), query.get("month", MONTHS[0]))
             case ["hotel", number, "book", date] if number.isdigit() and int(number) < len(self.hotels):
-                return View("Book", html.heading(f"{self.hotels[int(number)].name}, arrival {date}") + html.form(
-                    f"/hotel/{number}/book/{date}", html.select("Nights", "nights", [str(n) for n in range(1, 8)], "1"),
-                    html.select("Room", "room", ROOMS, "double"), html.field("Guest name", "name"),
-                    button="Book now"))  # fmt: skip
+                return View(
+                    "Book",
+                    html.heading(f"{self.hotels[int(number)].name}, arrival {date}")
+                    + html.form(
+                        f"/hotel/{number}/book/{date}",
+                        html.select("Nights", "nights", [str(n) for n in range(1, 8)], "1"),
+                        html.select("Room", "room", ROOMS, "double"),
+                        html.field("Guest name", "name"),
+                        button="Book now",
+                    ),
+                )
             case ["favorites"]:
                 return View("Favorites", html.heading("Favorites") + html.lines(map(html.escape, db["favorites"])))
             case ["stays"]:
-                rows = [(html.escape(s["hotel"]), s["arrival"], s["nights"], s["room"], html.escape(s["name"]))
-                        for s in db["stays"].values()]  # fmt: skip
-                return View("My stays", html.heading("My stays")
-                            + html.table(("Hotel", "Arrival", "Nights", "Room", "Guest"), rows))  # fmt: skip
+                rows = [
+                    (html.escape(s["hotel"]), s["arrival"], s["nights"], s["room"], html.escape(s["name"]))
+                    for s in db["stays"].values()
+                ]
+                return View(
+                    "My stays",
+                    html.heading("My stays") + html.table(("Hotel", "Arrival", "Nights", "Room", "Guest"), rows),
+                )
         return View("Not found", html.para("This page does not exist."))
 
     def post(self, db: Db, path: list[str], form: Form) -> str:
@@ -92,8 +105,13 @@ class Hotels(Site):
 
     def _search(self, query: Form) -> str:
         stars = [("", "any"), *((str(n), f"{n} or more") for n in (3, 4, 5))]
-        return html.form("/hotels", html.select("City", "city", self.cities, query.get("city", "")),
-                         html.select("Stars", "stars", stars, query.get("stars", "")), button="Search", method="get")  # fmt: skip
+        return html.form(
+            "/hotels",
+            html.select("City", "city", self.cities, query.get("city", "")),
+            html.select("Stars", "stars", stars, query.get("stars", "")),
+            button="Search",
+            method="get",
+        )
 
     def _results(self, query: Form) -> View:
         city, stars = query.get("city", ""), query.get("stars", "")
@@ -106,10 +124,14 @@ class Hotels(Site):
     def _hotel(self, db: Db, number: int) -> View:
         hotel = self.hotels[number]
         mark = "Remove from favorites" if hotel.name in db["favorites"] else "Add to favorites"
-        return View(hotel.name, html.heading(hotel.name)
-                    + html.para(f"{hotel.stars} stars, {hotel.address}, {hotel.city}. {money(hotel.cents)} per night.")
-                    + html.para(f"Telephone: {hotel.phone}") + html.link("Choose dates", f"/hotel/{number}/dates")
-                    + html.form(f"/hotel/{number}/favorite", button=mark))  # fmt: skip
+        return View(
+            hotel.name,
+            html.heading(hotel.name)
+            + html.para(f"{hotel.stars} stars, {hotel.address}, {hotel.city}. {money(hotel.cents)} per night.")
+            + html.para(f"Telephone: {hotel.phone}")
+            + html.link("Choose dates", f"/hotel/{number}/dates")
+            + html.form(f"/hotel/{number}/favorite", button=mark),
+        )
 
     def _calendar(self, number: int, month: str) -> View:
         month = month if month in MONTHS else MONTHS[0]
@@ -119,26 +141,40 @@ class Hotels(Site):
         if at + 1 < len(MONTHS):
             turn.append(html.link("Next month", html.query(path, month=MONTHS[at + 1]), "next"))
         year, number_of_month = map(int, month.split("-"))
-        dates = [datetime.date(year, number_of_month, n + 1)
-                 for n in range(calendar.monthrange(year, number_of_month)[1])]  # fmt: skip
+        dates = [
+            datetime.date(year, number_of_month, n + 1) for n in range(calendar.monthrange(year, number_of_month)[1])
+        ]
         # Arrivals on Fridays to Mondays only: a small calendar, as weekend houses have it.
-        links = [html.link(f"{date:%a} {date.isoformat()}", f"/hotel/{number}/book/{date.isoformat()}")
-                 for date in dates if date > TODAY and date.weekday() in (0, 4, 5)]  # fmt: skip
-        return View("Dates", html.heading(f"{self.hotels[number].name}: arrival in {month}")
-                    + f'<p data-at="{month}">{" ".join(turn)}</p>' + html.lines(links))  # fmt: skip
+        links = [
+            html.link(f"{date:%a} {date.isoformat()}", f"/hotel/{number}/book/{date.isoformat()}")
+            for date in dates
+            if date > TODAY and date.weekday() in (0, 4, 5)
+        ]
+        return View(
+            "Dates",
+            html.heading(f"{self.hotels[number].name}: arrival in {month}")
+            + f'<p data-at="{month}">{" ".join(turn)}</p>'
+            + html.lines(links),
+        )
 
 
 def _open(site: Hotels, params: Params) -> list[Stage]:
     city = site.hotels[params["number"]].city
-    return [Submit("/hotels", {"city": city, "stars": params.get("stars", "")}), Turn("/hotels"), Follow(f"/hotel/{params['number']}")]
+    return [
+        Submit("/hotels", {"city": city, "stars": params.get("stars", "")}),
+        Turn("/hotels"),
+        Follow(f"/hotel/{params['number']}"),
+    ]
 
 
 class FindPhone(Errand[Hotels]):
     """Look a number up."""
 
     level = 1
-    wordings = ("What is the telephone number of the hotel '{hotel}' in {city}?",
-                "I want to call '{hotel}' in {city}. Which number?")  # fmt: skip
+    wordings = (
+        "What is the telephone number of the hotel '{hotel}' in {city}?",
+        "I want to call '{hotel}' in {city}. Which number?",
+    )
 
     def draw(self, site: Hotels, dice: Dice) -> Params:
         number = dice.integer(0, len(site.hotels) - 1)
@@ -175,8 +211,10 @@ class BookRoom(Errand[Hotels]):
 
     level = 3
     wordings = (
-        "Book the cheapest hotel with {stars} or more stars in {city}: a {room} room from {date}, {nights} nights, for '{name}'.",
-        "'{name}' wants a {room} room in {city}, arriving {date}, for {nights} nights. Take the cheapest hotel with at least {stars} stars.",
+        "Book the cheapest hotel with {stars} or more stars in {city}: a {room} room from {date}, {nights} nights, "
+        "for '{name}'.",
+        "'{name}' wants a {room} room in {city}, arriving {date}, for {nights} nights. Take the cheapest hotel with "
+        "at least {stars} stars.",
     )
 
     def draw(self, site: Hotels, dice: Dice) -> Params:
@@ -185,12 +223,22 @@ class BookRoom(Errand[Hotels]):
             dates = [day(n) for n in range(1, 88) if (n % 7) in (0, 4, 5)]
             if found := site.found(city, stars):
                 best = min(found, key=lambda n: site.hotels[n].cents)
-                return {"number": best, "city": city, "stars": stars, "date": dice.pick(dates), "room": dice.pick(ROOMS),
-                        "nights": str(dice.integer(1, 7)), "name": person(dice)}  # fmt: skip
+                return {
+                    "number": best,
+                    "city": city,
+                    "stars": stars,
+                    "date": dice.pick(dates),
+                    "room": dice.pick(ROOMS),
+                    "nights": str(dice.integer(1, 7)),
+                    "name": person(dice),
+                }
 
     def goal(self, site: Hotels, params: Params) -> Goal:
-        stay = {"hotel": site.hotels[params["number"]].name, "arrival": params["date"],
-                **{key: params[key] for key in ("nights", "room", "name")}}  # fmt: skip
+        stay = {
+            "hotel": site.hotels[params["number"]].name,
+            "arrival": params["date"],
+            **{key: params[key] for key in ("nights", "room", "name")},
+        }
         return Goal({f"stays/1/{key}": value for key, value in stay.items()})
 
     def plan(self, site: Hotels, db: Db, params: Params) -> Sequence[Stage]:

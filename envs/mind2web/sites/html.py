@@ -5,7 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["area", "box", "escape", "field", "form", "heading", "hidden", "link", "lines", "para", "query", "radios", "select", "table"]
+__all__ = [
+    "area",
+    "box",
+    "escape",
+    "field",
+    "form",
+    "heading",
+    "hidden",
+    "lines",
+    "link",
+    "para",
+    "query",
+    "radios",
+    "select",
+    "table",
+]
 
 from urllib.parse import urlencode
 

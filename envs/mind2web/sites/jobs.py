@@ -36,8 +36,10 @@ class Jobs(Site):
         self.brand = f"{dice.pick(('Work', 'Job', 'Career'))}{dice.pick(('Hub', 'Lane', 'Scout'))}"
         cities = dice.sample(words("cities"), 4)
         pairs = dice.sample([(job, company) for job in words("jobs") for company in words("companies")], 24)
-        self.adverts = [Advert(job, company, dice.pick(cities), dice.pick(KINDS), dice.integer(30, 90) * 1000,
-                               person(dice)) for job, company in pairs]  # fmt: skip
+        self.adverts = [
+            Advert(job, company, dice.pick(cities), dice.pick(KINDS), dice.integer(30, 90) * 1000, person(dice))
+            for job, company in pairs
+        ]
 
     def start(self) -> Db:
         return {"saved": {}, "applications": {}}
@@ -56,18 +58,30 @@ class Jobs(Site):
                 return self._job(db, int(number), tab)
             case ["apply", number] if number.isdigit() and int(number) < len(self.adverts):
                 starts = [day(n) for n in (7, 14, 28, 56)]
-                return View("Apply", html.heading(f"Apply: {self.name(int(number))}") + html.form(
-                    f"/apply/{number}", html.field("Full name", "name", query.get("name", "")),
-                    html.field("Email", "email", query.get("email", "")),
-                    html.radios("You can start on", "start", starts, query.get("start", "")),
-                    html.box("I agree to the processing of my data", "consent"),
-                    html.box("Send me similar jobs", "alerts"), button="Send application"))  # fmt: skip
+                return View(
+                    "Apply",
+                    html.heading(f"Apply: {self.name(int(number))}")
+                    + html.form(
+                        f"/apply/{number}",
+                        html.field("Full name", "name", query.get("name", "")),
+                        html.field("Email", "email", query.get("email", "")),
+                        html.radios("You can start on", "start", starts, query.get("start", "")),
+                        html.box("I agree to the processing of my data", "consent"),
+                        html.box("Send me similar jobs", "alerts"),
+                        button="Send application",
+                    ),
+                )
             case ["saved"]:
                 return View("Saved jobs", html.heading("Saved jobs") + html.lines(map(html.escape, db["saved"])))
             case ["applications"]:
-                return View("Applications", html.heading("Applications") + html.lines(
-                    html.escape(f"{job}: {sent['name']}, {sent['email']}, start {sent['start']}")
-                    for job, sent in db["applications"].items()))  # fmt: skip
+                return View(
+                    "Applications",
+                    html.heading("Applications")
+                    + html.lines(
+                        html.escape(f"{job}: {sent['name']}, {sent['email']}, start {sent['start']}")
+                        for job, sent in db["applications"].items()
+                    ),
+                )
         return View("Not found", html.para("This page does not exist."))
 
     def post(self, db: Db, path: list[str], form: Form) -> str:
@@ -89,16 +103,26 @@ class Jobs(Site):
 
     def _search(self, query: Form) -> str:
         kinds = [("", "any"), *((kind, kind) for kind in KINDS)]
-        return html.form("/jobs", html.field("Job or company", "q", query.get("q", "")),
-                         html.select("Type", "kind", kinds, query.get("kind", "")), button="Search", method="get")  # fmt: skip
+        return html.form(
+            "/jobs",
+            html.field("Job or company", "q", query.get("q", "")),
+            html.select("Type", "kind", kinds, query.get("kind", "")),
+            button="Search",
+            method="get",
+        )
 
     def _results(self, query: Form) -> View:
         wanted, kind = query.get("q", "").lower().strip(), query.get("kind", "")
-        found = [str(n) for n, advert in enumerate(self.adverts)
-                 if wanted in self.name(n).lower() and kind in ("", advert.kind)]  # fmt: skip
+        found = [
+            str(n)
+            for n, advert in enumerate(self.adverts)
+            if wanted in self.name(n).lower() and kind in ("", advert.kind)
+        ]
         shown, turn = paged(found, "/jobs", query.get("page", ""), PAGE, q=query.get("q", ""), kind=kind)
-        rows = [(html.link(self.name(int(n)), f"/job/{n}"), self.adverts[int(n)].city, self.adverts[int(n)].kind)
-                for n in shown]  # fmt: skip
+        rows = [
+            (html.link(self.name(int(n)), f"/job/{n}"), self.adverts[int(n)].city, self.adverts[int(n)].kind)
+            for n in shown
+        ]
         return View("Jobs", self._search(query) + turn + html.table(("Job", "City", "Type"), rows))
 
     def _job(self, db: Db, number: int, tab: list[str]) -> View:
@@ -108,8 +132,11 @@ class Jobs(Site):
             body = html.para(f"Questions? Ask {advert.contact} of {advert.company}.")
         else:
             mark = "Remove from saved jobs" if self.name(number) in db["saved"] else "Save this job"
-            body = html.para(f"{advert.city}, {advert.kind}, {advert.salary:,} dollars a year.") + html.link(
-                "Apply now", f"/apply/{number}") + html.form(f"/save/{number}", button=mark)  # fmt: skip
+            body = (
+                html.para(f"{advert.city}, {advert.kind}, {advert.salary:,} dollars a year.")
+                + html.link("Apply now", f"/apply/{number}")
+                + html.form(f"/save/{number}", button=mark)
+            )
         return View(self.name(number), html.heading(self.name(number)) + f"<nav>{tabs}</nav>" + body)
 
 
@@ -148,9 +175,15 @@ class SaveJob(Errand[Jobs]):
         return Goal({f"saved/{params['job']}": True})
 
     def plan(self, site: Jobs, db: Db, params: Params) -> Sequence[Stage]:
-        other = next((n for n in range(len(site.adverts)) if site.name(n) in db["saved"] and n != params["number"]), None)
+        other = next(
+            (n for n in range(len(site.adverts)) if site.name(n) in db["saved"] and n != params["number"]), None
+        )
         if other is not None:
-            return [*_open({"number": other, "job": site.name(other)}), Follow(f"/job/{other}"), Submit(f"/save/{other}")]
+            return [
+                *_open({"number": other, "job": site.name(other)}),
+                Follow(f"/job/{other}"),
+                Submit(f"/save/{other}"),
+            ]
         return [*_open(params), Follow(f"/job/{params['number']}"), Submit(f"/save/{params['number']}")]
 
 
@@ -165,8 +198,12 @@ class Apply(Errand[Jobs]):
 
     def draw(self, site: Jobs, dice: Dice) -> Params:
         name = person(dice)
-        return {**FindContact().draw(site, dice), "name": name, "email": email(name),
-                "start": day(dice.pick((7, 14, 28, 56)))}  # fmt: skip
+        return {
+            **FindContact().draw(site, dice),
+            "name": name,
+            "email": email(name),
+            "start": day(dice.pick((7, 14, 28, 56))),
+        }
 
     def goal(self, site: Jobs, params: Params) -> Goal:
         sent = {**{key: params[key] for key in ("name", "email", "start")}, "alerts": False}

@@ -37,8 +37,16 @@ class Library(Site):
         titles = [f"{dice.pick(words('titlefirst'))} {second}" for second in words("titlesecond")]
         titles += [f"{first} Diary" for first in words("titlefirst")]
         shelves = dice.sample(range(100, 999), len(titles))
-        self.books = [Book(title, dice.pick(authors), dice.integer(1950, 2025), f"{dice.pick('ABCDE')}{shelf}",
-                           dice.pick(LANGUAGES)) for title, shelf in zip(titles, shelves, strict=True)]  # fmt: skip
+        self.books = [
+            Book(
+                title,
+                dice.pick(authors),
+                dice.integer(1950, 2025),
+                f"{dice.pick('ABCDE')}{shelf}",
+                dice.pick(LANGUAGES),
+            )
+            for title, shelf in zip(titles, shelves, strict=True)
+        ]
         self.by_title = {book.title: n for n, book in enumerate(self.books)}
         self.loaned = {book.title: day(dice.integer(1, 9)) for book in dice.sample(self.books, 4)}
 
@@ -78,14 +86,21 @@ class Library(Site):
 
     def _search(self, query: Form) -> str:
         languages = [("", "any language"), *((name, name) for name in LANGUAGES)]
-        return html.form("/search", html.field("Title or author", "q", query.get("q", "")),
-                         html.select("Language", "language", languages, query.get("language", "")),
-                         button="Search", method="get")  # fmt: skip
+        return html.form(
+            "/search",
+            html.field("Title or author", "q", query.get("q", "")),
+            html.select("Language", "language", languages, query.get("language", "")),
+            button="Search",
+            method="get",
+        )
 
     def _results(self, query: Form) -> View:
         wanted, language = query.get("q", "").lower().strip(), query.get("language", "")
-        found = [str(n) for n, book in enumerate(self.books)
-                 if wanted in f"{book.title} / {book.author}".lower() and language in ("", book.language)]  # fmt: skip
+        found = [
+            str(n)
+            for n, book in enumerate(self.books)
+            if wanted in f"{book.title} / {book.author}".lower() and language in ("", book.language)
+        ]
         shown, turn = paged(found, "/search", query.get("page", ""), PAGE, q=query.get("q", ""), language=language)
         books = [(n, self.books[int(n)]) for n in shown]
         rows = [(html.link(book.title, f"/book/{n}"), book.author, str(book.year)) for n, book in books]
@@ -102,12 +117,25 @@ class Library(Site):
         return View(book.title, html.heading(book.title) + f"<nav>{tabs}</nav>" + body)
 
     def _account(self, db: Db) -> View:
-        loans = [(html.escape(title), loan["due"], "renewed" if loan["renewed"] else html.form(
-            f"/renew/{self.by_title[title]}", button=f"Renew {title}")) for title, loan in db["loans"].items()]  # fmt: skip
-        holds = [(html.escape(title), branch, html.form(f"/unhold/{self.by_title[title]}", button=f"Cancel {title}"))
-                 for title, branch in db["holds"].items()]  # fmt: skip
-        return View("My account", html.heading("Loans") + html.table(("Title", "Due", ""), loans)
-                    + html.heading("Holds") + html.table(("Title", "Pickup", ""), holds))  # fmt: skip
+        loans = [
+            (
+                html.escape(title),
+                loan["due"],
+                "renewed" if loan["renewed"] else html.form(f"/renew/{self.by_title[title]}", button=f"Renew {title}"),
+            )
+            for title, loan in db["loans"].items()
+        ]
+        holds = [
+            (html.escape(title), branch, html.form(f"/unhold/{self.by_title[title]}", button=f"Cancel {title}"))
+            for title, branch in db["holds"].items()
+        ]
+        return View(
+            "My account",
+            html.heading("Loans")
+            + html.table(("Title", "Due", ""), loans)
+            + html.heading("Holds")
+            + html.table(("Title", "Pickup", ""), holds),
+        )
 
 
 class FindShelf(Errand[Library]):
@@ -125,8 +153,13 @@ class FindShelf(Errand[Library]):
 
     def plan(self, site: Library, db: Db, params: Params) -> Sequence[Stage]:
         page = f"/book/{params['number']}"
-        return [Submit("/search", {"q": params["title"]}), Turn("/search"), Follow(page), Follow(f"{page}/details"),
-                Read(f"{page}/details")]  # fmt: skip
+        return [
+            Submit("/search", {"q": params["title"]}),
+            Turn("/search"),
+            Follow(page),
+            Follow(f"{page}/details"),
+            Read(f"{page}/details"),
+        ]
 
 
 class RenewLoan(Errand[Library]):
@@ -150,8 +183,10 @@ class PlaceHold(Errand[Library]):
     """Have a book set aside."""
 
     level = 2
-    wordings = ("Place a hold on '{title}', pickup at the {branch} branch.",
-                "Reserve '{title}' for me; I pick it up at {branch}.")  # fmt: skip
+    wordings = (
+        "Place a hold on '{title}', pickup at the {branch} branch.",
+        "Reserve '{title}' for me; I pick it up at {branch}.",
+    )
 
     def draw(self, site: Library, dice: Dice) -> Params:
         return {**FindShelf().draw(site, dice), "branch": dice.pick(words("branches"))}

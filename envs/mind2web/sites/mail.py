@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cmat_gym.envs.mind2web.dice import Dice
-from cmat_gym.envs.mind2web.records import Db, Follow, Goal, Params, Read, Stage, Submit, Turn
+from cmat_gym.envs.mind2web.records import Db, Follow, Goal, Params, Read, Stage, Submit
 from cmat_gym.envs.mind2web.sites import html
 from cmat_gym.envs.mind2web.sites.base import Errand, Form, Site, View, next_id, paged
 from cmat_gym.envs.mind2web.sites.words import email, person, phone, words
@@ -21,8 +21,13 @@ class Mail(Site):
     """One mailbox."""
 
     kind = "mail"
-    menu = (("Inbox", "/folder/inbox"), ("Archive", "/folder/archive"), ("Trash", "/folder/trash"),
-            ("Sent", "/sent"), ("Compose", "/compose"))  # fmt: skip
+    menu = (
+        ("Inbox", "/folder/inbox"),
+        ("Archive", "/folder/archive"),
+        ("Trash", "/folder/trash"),
+        ("Sent", "/sent"),
+        ("Compose", "/compose"),
+    )
 
     def build(self, dice: Dice) -> None:
         self.brand = f"{dice.pick(words('companies')).split()[0]} Mail"
@@ -46,8 +51,11 @@ class Mail(Site):
             case ["compose"] | ["reply", _]:
                 return self._compose(path, query)
             case ["sent"]:
-                return View("Sent", html.heading("Sent") + html.lines(
-                    html.escape(f"To {m['to']}: {m['subject']}") for m in db["sent"].values()))  # fmt: skip
+                return View(
+                    "Sent",
+                    html.heading("Sent")
+                    + html.lines(html.escape(f"To {m['to']}: {m['subject']}") for m in db["sent"].values()),
+                )
         return View("Not found", html.para("There is no such message."))
 
     def post(self, db: Db, path: list[str], form: Form) -> str:
@@ -70,32 +78,58 @@ class Mail(Site):
 
     def _folder(self, db: Db, name: str, query: Form) -> View:
         wanted = query.get("q", "").lower().strip()
-        found = [n for n, m in self.messages.items() if db["folder"][n] == name
-                 and wanted in f"{m['from']} {m['subject']}".lower()]  # fmt: skip
+        found = [
+            n
+            for n, m in self.messages.items()
+            if db["folder"][n] == name and wanted in f"{m['from']} {m['subject']}".lower()
+        ]
         shown, turn = paged(found, f"/folder/{name}", query.get("page", ""), PAGE, q=query.get("q", ""))
-        rows = [(html.link(f"{self.messages[n]['from']}: {self.messages[n]['subject']}", f"/message/{n}"),
-                 "starred" if n in db["starred"] else "") for n in shown]  # fmt: skip
-        search = html.form(f"/folder/{name}", html.field("Search mail", "q", query.get("q", "")), button="Search", method="get")
+        rows = [
+            (
+                html.link(f"{self.messages[n]['from']}: {self.messages[n]['subject']}", f"/message/{n}"),
+                "starred" if n in db["starred"] else "",
+            )
+            for n in shown
+        ]
+        search = html.form(
+            f"/folder/{name}", html.field("Search mail", "q", query.get("q", "")), button="Search", method="get"
+        )
         return View(name, html.heading(name.capitalize()) + search + html.table(("Message", ""), rows) + turn)
 
     def _message(self, db: Db, number: str) -> View:
         message = self.messages[number]
         sender = message["from"]
-        move = html.form(f"/move/{number}", html.select("Folder", "folder", FOLDERS, db["folder"][number]), button="Move")
+        move = html.form(
+            f"/move/{number}", html.select("Folder", "folder", FOLDERS, db["folder"][number]), button="Move"
+        )
         star = html.form(f"/star/{number}", button="Remove star" if number in db["starred"] else "Add star")
-        return View(message["subject"], html.heading(message["subject"])
-                    + html.para(f"From {sender}, {email(sender)}") + html.para(self.bodies[number])
-                    + html.para(f"{sender}, telephone {self.phones[sender]}")
-                    + html.link("Reply", f"/reply/{number}") + star + move)  # fmt: skip
+        return View(
+            message["subject"],
+            html.heading(message["subject"])
+            + html.para(f"From {sender}, {email(sender)}")
+            + html.para(self.bodies[number])
+            + html.para(f"{sender}, telephone {self.phones[sender]}")
+            + html.link("Reply", f"/reply/{number}")
+            + star
+            + move,
+        )
 
     def _compose(self, path: list[str], query: Form) -> View:
         to, subject = query.get("to", ""), query.get("subject", "")
         if path[0] == "reply" and path[1] in self.messages and not to:
             message = self.messages[path[1]]
             to, subject = email(message["from"]), f"Re: {message['subject']}"
-        return View("Compose", html.heading("New message") + html.form(
-            "/" + "/".join(path), html.field("To", "to", to), html.field("Subject", "subject", subject),
-            html.area("Text", "text", query.get("text", "")), button="Send"))  # fmt: skip
+        return View(
+            "Compose",
+            html.heading("New message")
+            + html.form(
+                "/" + "/".join(path),
+                html.field("To", "to", to),
+                html.field("Subject", "subject", subject),
+                html.area("Text", "text", query.get("text", "")),
+                button="Send",
+            ),
+        )
 
 
 def _open(site: Mail, db: Db, number: str) -> list[Stage]:
@@ -114,8 +148,10 @@ class FindPhone(Errand[Mail]):
     """Look a number up in a message."""
 
     level = 1
-    wordings = ("What is the telephone number of {sender}? It stands in the message '{subject}'.",
-                "Open the message '{subject}' from {sender} and tell me the sender's telephone number.")  # fmt: skip
+    wordings = (
+        "What is the telephone number of {sender}? It stands in the message '{subject}'.",
+        "Open the message '{subject}' from {sender} and tell me the sender's telephone number.",
+    )
 
     def draw(self, site: Mail, dice: Dice) -> Params:
         return _draw(site, dice)
@@ -148,7 +184,10 @@ class MoveMessage(Errand[Mail]):
     """Move a message to another folder."""
 
     level = 2
-    wordings = ("Move the message '{subject}' from {sender} to the {folder}.", "Put '{subject}' by {sender} into the folder {folder}.")
+    wordings = (
+        "Move the message '{subject}' from {sender} to the {folder}.",
+        "Put '{subject}' by {sender} into the folder {folder}.",
+    )
 
     def draw(self, site: Mail, dice: Dice) -> Params:
         return {**_draw(site, dice), "folder": dice.pick(FOLDERS[1:])}
@@ -168,8 +207,10 @@ class SendMail(Errand[Mail]):
     """Write to somebody."""
 
     level = 2
-    wordings = ("Send a message to '{to}' with the subject '{subject}' and the text '{text}'.",
-                "Write to '{to}': subject '{subject}', text '{text}'.")  # fmt: skip
+    wordings = (
+        "Send a message to '{to}' with the subject '{subject}' and the text '{text}'.",
+        "Write to '{to}': subject '{subject}', text '{text}'.",
+    )
 
     def draw(self, site: Mail, dice: Dice) -> Params:
         return {"to": email(person(dice)), "subject": dice.pick(words("subjects")), "text": dice.pick(words("bodies"))}
@@ -185,8 +226,10 @@ class ReplyTo(Errand[Mail]):
     """Answer a message."""
 
     level = 3
-    wordings = ("Reply to the message '{subject}' from {sender} with the text '{text}'.",
-                "Answer {sender} on '{subject}': '{text}'.")  # fmt: skip
+    wordings = (
+        "Reply to the message '{subject}' from {sender} with the text '{text}'.",
+        "Answer {sender} on '{subject}': '{text}'.",
+    )
 
     def draw(self, site: Mail, dice: Dice) -> Params:
         return {**_draw(site, dice), "text": dice.pick(words("remarks"))}

@@ -37,8 +37,18 @@ class Maps(Site):
     def build(self, dice: Dice) -> None:
         self.brand = f"{dice.pick(words('cities'))} Map"
         pairs = dice.sample([(name, kind) for name in words("placenames") for kind in words("places")], 24)
-        self.places = [Place(f"{name} {kind}", kind, dice.pick(DISTRICTS), street(dice), phone(dice), dice.integer(0, 30),
-                             dice.integer(0, 30)) for name, kind in pairs]  # fmt: skip
+        self.places = [
+            Place(
+                f"{name} {kind}",
+                kind,
+                dice.pick(DISTRICTS),
+                street(dice),
+                phone(dice),
+                dice.integer(0, 30),
+                dice.integer(0, 30),
+            )
+            for name, kind in pairs
+        ]
 
     def start(self) -> Db:
         return {"saved": {}, "trips": {}}
@@ -54,8 +64,11 @@ class Maps(Site):
                 return View("Search", html.heading("Search the map") + self._search(query))
             case ["places"]:
                 kind, district = query.get("kind", ""), query.get("district", "")
-                rows = [(html.link(p.name, f"/place/{n}"), p.district, p.address) for n, p in enumerate(self.places)
-                        if kind in ("", p.kind) and district in ("", p.district)][:12]  # fmt: skip
+                rows = [
+                    (html.link(p.name, f"/place/{n}"), p.district, p.address)
+                    for n, p in enumerate(self.places)
+                    if kind in ("", p.kind) and district in ("", p.district)
+                ][:12]
                 return View("Places", self._search(query) + html.table(("Place", "District", "Address"), rows))
             case ["place", number] if number.isdigit() and int(number) < len(self.places):
                 return self._place(db, int(number))
@@ -64,8 +77,10 @@ class Maps(Site):
             case ["saved"]:
                 rows = [html.escape(f"{name}: {where}") for name, where in db["saved"].items()]
                 trips = [html.escape(f"{t['from']} to {t['to']}, {t['mode']}") for t in db["trips"].values()]
-                return View("Saved places", html.heading("Saved places") + html.lines(rows)
-                            + html.heading("Saved trips") + html.lines(trips))  # fmt: skip
+                return View(
+                    "Saved places",
+                    html.heading("Saved places") + html.lines(rows) + html.heading("Saved trips") + html.lines(trips),
+                )
         return View("Not found", html.para("There is no such place."))
 
     def post(self, db: Db, path: list[str], form: Form) -> str:
@@ -83,30 +98,46 @@ class Maps(Site):
     def _search(self, query: Form) -> str:
         kinds = [("", "anything"), *((kind, kind) for kind in words("places"))]
         districts = [("", "everywhere"), *((name, name) for name in DISTRICTS)]
-        return html.form("/places", html.select("What", "kind", kinds, query.get("kind", "")),
-                         html.select("Where", "district", districts, query.get("district", "")),
-                         button="Search", method="get")  # fmt: skip
+        return html.form(
+            "/places",
+            html.select("What", "kind", kinds, query.get("kind", "")),
+            html.select("Where", "district", districts, query.get("district", "")),
+            button="Search",
+            method="get",
+        )
 
     def _place(self, db: Db, number: int) -> View:
         place = self.places[number]
         lists = [("", "not saved"), *((name, name) for name in LISTS)]
-        save = html.form(f"/save/{number}", html.select("List", "list", lists, db["saved"].get(place.name, "")),
-                         button="Save place")  # fmt: skip
-        return View(place.name, html.heading(place.name)
-                    + html.para(f"{place.address}, {place.district}. Telephone {place.phone}.") + save)  # fmt: skip
+        save = html.form(
+            f"/save/{number}", html.select("List", "list", lists, db["saved"].get(place.name, "")), button="Save place"
+        )
+        return View(
+            place.name,
+            html.heading(place.name) + html.para(f"{place.address}, {place.district}. Telephone {place.phone}.") + save,
+        )
 
     def _directions(self, query: Form) -> View:
         origin, target, mode = query.get("from", ""), query.get("to", ""), query.get("mode", "walking")
-        form = html.form("/directions", html.field("From", "from", origin), html.field("To", "to", target),
-                         html.radios("By", "mode", tuple(MODES), mode), button="Show the way", method="get")  # fmt: skip
+        form = html.form(
+            "/directions",
+            html.field("From", "from", origin),
+            html.field("To", "to", target),
+            html.radios("By", "mode", tuple(MODES), mode),
+            button="Show the way",
+            method="get",
+        )
         known = {place.name.lower(): n for n, place in enumerate(self.places)}
         ends = [known.get(text.strip().lower()) for text in (origin, target)]
         if None in ends or mode not in MODES:
-            body = html.para("Enter the full names of two places." if not (origin or target) else "A place is not known.")
+            body = html.para(
+                "Enter the full names of two places." if not (origin or target) else "A place is not known."
+            )
         else:
             here, there = int(ends[0] or 0), int(ends[1] or 0)
             body = html.para(f"{mode}: {self.minutes(here, there, mode)} minutes.") + html.form(
-                f"/trip/{here}/{there}/{mode}", button="Save this trip")  # fmt: skip
+                f"/trip/{here}/{there}/{mode}", button="Save this trip"
+            )
         return View("Directions", html.heading("Directions") + form + body)
 
 
@@ -119,7 +150,10 @@ class FindAddress(Errand[Maps]):
     """Look a number up."""
 
     level = 1
-    wordings = ("What is the telephone number of the '{place}' in {district}?", "Find the phone number of '{place}', {district}.")
+    wordings = (
+        "What is the telephone number of the '{place}' in {district}?",
+        "Find the phone number of '{place}', {district}.",
+    )
 
     def draw(self, site: Maps, dice: Dice) -> Params:
         number = dice.integer(0, len(site.places) - 1)
@@ -160,13 +194,20 @@ class TravelTime(Errand[Maps]):
     """Ask for directions."""
 
     level = 2
-    wordings = ("How many minutes is it from '{origin}' to '{target}' by {mode}?",
-                "Get the directions from '{origin}' to '{target}' ({mode}): how many minutes?")  # fmt: skip
+    wordings = (
+        "How many minutes is it from '{origin}' to '{target}' by {mode}?",
+        "Get the directions from '{origin}' to '{target}' ({mode}): how many minutes?",
+    )
 
     def draw(self, site: Maps, dice: Dice) -> Params:
         origin, target = dice.sample(range(len(site.places)), 2)
-        return {"from": origin, "to": target, "origin": site.places[origin].name, "target": site.places[target].name,
-                "mode": dice.pick(tuple(MODES))}  # fmt: skip
+        return {
+            "from": origin,
+            "to": target,
+            "origin": site.places[origin].name,
+            "target": site.places[target].name,
+            "mode": dice.pick(tuple(MODES)),
+        }
 
     def goal(self, site: Maps, params: Params) -> Goal:
         return Goal(answer=str(site.minutes(params["from"], params["to"], params["mode"])))
@@ -180,8 +221,10 @@ class SaveTrip(Errand[Maps]):
     """Save a way."""
 
     level = 3
-    wordings = ("Save the trip from '{origin}' to '{target}' by {mode}.",
-                "Look the way by {mode} from '{origin}' to '{target}' up and save that trip.")  # fmt: skip
+    wordings = (
+        "Save the trip from '{origin}' to '{target}' by {mode}.",
+        "Look the way by {mode} from '{origin}' to '{target}' up and save that trip.",
+    )
 
     def draw(self, site: Maps, dice: Dice) -> Params:
         return TravelTime().draw(site, dice)

@@ -25,9 +25,15 @@ class Planner(Site):
     def build(self, dice: Dice) -> None:
         self.brand = f"{dice.pick(('Day', 'Week', 'Time'))}{dice.pick(('Planner', 'Book', 'Keeper'))}"
         titles = dice.sample(words("events"), 7)
-        self.events = {str(n): {"title": title, "date": self.date(dice.integer(1, 4), dice.integer(0, 4)),
-                                "time": TIMES[n], "room": dice.pick(words("rooms"))}
-                       for n, title in enumerate(titles, 1)}  # fmt: skip
+        self.events = {
+            str(n): {
+                "title": title,
+                "date": self.date(dice.integer(1, 4), dice.integer(0, 4)),
+                "time": TIMES[n],
+                "room": dice.pick(words("rooms")),
+            }
+            for n, title in enumerate(titles, 1)
+        }
 
     def start(self) -> Db:
         return {"events": {number: dict(event) for number, event in self.events.items()}}
@@ -48,14 +54,25 @@ class Planner(Site):
                 return self._week(db, int(week))
             case ["event", number] if number in db["events"]:
                 event = db["events"][number]
-                return View(event["title"], html.heading(event["title"])
-                            + html.para(f"{event['date']} at {event['time']}, {event['room']}.")
-                            + html.form(f"/move/{number}", *self._when(event), button="Save")
-                            + html.form(f"/delete/{number}", button="Delete event"))  # fmt: skip
+                return View(
+                    event["title"],
+                    html.heading(event["title"])
+                    + html.para(f"{event['date']} at {event['time']}, {event['room']}.")
+                    + html.form(f"/move/{number}", *self._when(event), button="Save")
+                    + html.form(f"/delete/{number}", button="Delete event"),
+                )
             case ["new"]:
-                return View("New event", html.heading("New event") + html.form(
-                    "/new", html.field("Title", "title", query.get("title", "")), *self._when(query),
-                    html.select("Room", "room", words("rooms"), query.get("room", "")), button="Add event"))  # fmt: skip
+                return View(
+                    "New event",
+                    html.heading("New event")
+                    + html.form(
+                        "/new",
+                        html.field("Title", "title", query.get("title", "")),
+                        *self._when(query),
+                        html.select("Room", "room", words("rooms"), query.get("room", "")),
+                        button="Add event",
+                    ),
+                )
         return View("Not found", html.para("There is no such page."))
 
     def post(self, db: Db, path: list[str], form: Form) -> str:
@@ -82,19 +99,27 @@ class Planner(Site):
         return html.query("/week", **{"from": self.week(when["date"])})
 
     def _when(self, values: Form) -> tuple[str, str]:
-        return (html.field("Date", "date", values.get("date", "")),
-                html.select("Time", "time", TIMES, values.get("time", "")))  # fmt: skip
+        return (
+            html.field("Date", "date", values.get("date", "")),
+            html.select("Time", "time", TIMES, values.get("time", "")),
+        )
 
     def _week(self, db: Db, week: int) -> View:
         dates = [self.date(week, n) for n in range(5)]
         rows = []
         for date in dates:
             events = sorted((e["time"], n, e["title"]) for n, e in db["events"].items() if e["date"] == date)
-            rows.append((date, " ".join(f"{time} {html.link(title, f'/event/{n}')}" for time, n, title in events) or "free"))
+            rows.append(
+                (date, " ".join(f"{time} {html.link(title, f'/event/{n}')}" for time, n, title in events) or "free")
+            )
         turn = html.link("Previous week", f"/week?from={week - 1}", "prev") if week > 1 else ""
         turn += html.link("Next week", f"/week?from={week + 1}", "next") if week < WEEKS else ""
-        return View(f"Week {week}", html.heading(f"Week of {dates[0]}") + f'<p data-at="{week}">{turn}</p>'
-                    + html.table(("Day", "Events"), rows))  # fmt: skip
+        return View(
+            f"Week {week}",
+            html.heading(f"Week of {dates[0]}")
+            + f'<p data-at="{week}">{turn}</p>'
+            + html.table(("Day", "Events"), rows),
+        )
 
 
 def _open(site: Planner, db: Db, number: str) -> list[Stage]:
@@ -130,7 +155,10 @@ class DeleteEvent(Errand[Planner]):
     """Take an event out."""
 
     level = 1
-    wordings = ("Delete the event '{title}' on {date}.", "'{title}' on {date} is cancelled: take it out of the calendar.")
+    wordings = (
+        "Delete the event '{title}' on {date}.",
+        "'{title}' on {date} is cancelled: take it out of the calendar.",
+    )
 
     def draw(self, site: Planner, dice: Dice) -> Params:
         return _draw(site, dice)
@@ -146,7 +174,10 @@ class MoveEvent(Errand[Planner]):
     """Move an event."""
 
     level = 2
-    wordings = ("Move '{title}' on {date} to {to} at {time}.", "Change the event '{title}' ({date}): new date {to}, new time {time}.")
+    wordings = (
+        "Move '{title}' on {date} to {to} at {time}.",
+        "Change the event '{title}' ({date}): new date {to}, new time {time}.",
+    )
 
     def draw(self, site: Planner, dice: Dice) -> Params:
         params = _draw(site, dice)
@@ -156,7 +187,9 @@ class MoveEvent(Errand[Planner]):
         return {**params, "to": dice.pick(free), "time": dice.pick([other for other in TIMES if other != time])}
 
     def goal(self, site: Planner, params: Params) -> Goal:
-        return Goal({f"events/{params['number']}/date": params["to"], f"events/{params['number']}/time": params["time"]})
+        return Goal(
+            {f"events/{params['number']}/date": params["to"], f"events/{params['number']}/time": params["time"]}
+        )
 
     def plan(self, site: Planner, db: Db, params: Params) -> Sequence[Stage]:
         move = Submit(f"/move/{params['number']}", {"date": params["to"], "time": params["time"]})
@@ -167,14 +200,20 @@ class AddEvent(Errand[Planner]):
     """Add an event."""
 
     level = 3
-    wordings = ("Add the event '{title}' on {date} at {time} in '{room}'.",
-                "Put '{title}' into the calendar: {date}, {time}, room '{room}'.")  # fmt: skip
+    wordings = (
+        "Add the event '{title}' on {date} at {time} in '{room}'.",
+        "Put '{title}' into the calendar: {date}, {time}, room '{room}'.",
+    )
 
     def draw(self, site: Planner, dice: Dice) -> Params:
         taken = {event["date"] for event in site.events.values()}
         free = [date for week in range(1, 5) for n in range(5) if (date := site.date(week, n)) not in taken]
-        return {"title": dice.pick(words("events")), "date": dice.pick(free), "time": dice.pick(TIMES),
-                "room": dice.pick(words("rooms"))}  # fmt: skip
+        return {
+            "title": dice.pick(words("events")),
+            "date": dice.pick(free),
+            "time": dice.pick(TIMES),
+            "room": dice.pick(words("rooms")),
+        }
 
     def goal(self, site: Planner, params: Params) -> Goal:
         return Goal({f"events/{next_id(site.events)}/{key}": value for key, value in params.items()})

@@ -37,11 +37,27 @@ class Restaurants(Site):
         firsts, seconds = words("restaurantfirst"), words("restaurantsecond")
         names = dice.sample([f"{first} {second}" for first in firsts for second in seconds], 12)
         self.cuisines = dice.sample(words("cuisines"), 4)
-        self.places = [Restaurant(name, self.cuisines[n % 4], clock(dice.integer(20, 36) * 30), dice.integer(3, 8),
-                                  phone(dice), street(dice)) for n, name in enumerate(names)]  # fmt: skip
-        self.tables = {str(n): {"place": self.places[k].name, "date": day(dice.integer(1, 20)), "time": dice.pick(TIMES),
-                                "party": dice.pick(SIZES[:3]), "name": person(dice)}
-                       for n, k in enumerate(dice.sample(range(12), 3), 1)}  # fmt: skip
+        self.places = [
+            Restaurant(
+                name,
+                self.cuisines[n % 4],
+                clock(dice.integer(20, 36) * 30),
+                dice.integer(3, 8),
+                phone(dice),
+                street(dice),
+            )
+            for n, name in enumerate(names)
+        ]
+        self.tables = {
+            str(n): {
+                "place": self.places[k].name,
+                "date": day(dice.integer(1, 20)),
+                "time": dice.pick(TIMES),
+                "party": dice.pick(SIZES[:3]),
+                "name": person(dice),
+            }
+            for n, k in enumerate(dice.sample(range(12), 3), 1)
+        }
 
     def start(self) -> Db:
         return {"tables": {number: dict(table) for number, table in self.tables.items()}}
@@ -53,22 +69,40 @@ class Restaurants(Site):
                 return View("Home", html.heading("What would you like to eat?") + cuisines)
             case ["list"]:
                 cuisine = query.get("cuisine", "")
-                rows = [(html.link(p.name, f"/place/{n}"), p.cuisine, p.address)
-                        for n, p in enumerate(self.places) if cuisine in ("", p.cuisine)]  # fmt: skip
-                return View("Restaurants", html.heading(f"{cuisine or 'All'} restaurants")
-                            + html.table(("Restaurant", "Cuisine", "Address"), rows))  # fmt: skip
+                rows = [
+                    (html.link(p.name, f"/place/{n}"), p.cuisine, p.address)
+                    for n, p in enumerate(self.places)
+                    if cuisine in ("", p.cuisine)
+                ]
+                return View(
+                    "Restaurants",
+                    html.heading(f"{cuisine or 'All'} restaurants")
+                    + html.table(("Restaurant", "Cuisine", "Address"), rows),
+                )
             case ["place", number, *tab] if number.isdigit() and int(number) < len(self.places):
                 return self._place(number, tab, query)
             case ["tables"]:
-                rows = [(html.escape(f"{t['place']}, {t['date']} {t['time']}, party of {t['party']}, {t['name']}"),
-                         html.link(f"Change {t['place']}", f"/table/{n}")) for n, t in db["tables"].items()]  # fmt: skip
+                rows = [
+                    (
+                        html.escape(f"{t['place']}, {t['date']} {t['time']}, party of {t['party']}, {t['name']}"),
+                        html.link(f"Change {t['place']}", f"/table/{n}"),
+                    )
+                    for n, t in db["tables"].items()
+                ]
                 return View("My tables", html.heading("My tables") + html.table(("Table", ""), rows))
             case ["table", number] if number in db["tables"]:
                 table = db["tables"][number]
-                return View("Change", html.heading(f"{table['place']}, {table['date']}") + html.form(
-                    f"/table/{number}", html.select("Time", "time", TIMES, table["time"]),
-                    html.select("Party size", "party", SIZES, table["party"]), button="Save changes")
-                    + html.form(f"/table/{number}/cancel", button="Cancel this table"))  # fmt: skip
+                return View(
+                    "Change",
+                    html.heading(f"{table['place']}, {table['date']}")
+                    + html.form(
+                        f"/table/{number}",
+                        html.select("Time", "time", TIMES, table["time"]),
+                        html.select("Party size", "party", SIZES, table["party"]),
+                        button="Save changes",
+                    )
+                    + html.form(f"/table/{number}/cancel", button="Cancel this table"),
+                )
         return View("Not found", html.para("This page does not exist."))
 
     def post(self, db: Db, path: list[str], form: Form) -> str:
@@ -105,10 +139,14 @@ class Restaurants(Site):
             body = html.para(f"Telephone {place.phone}. {place.address}. Opens at {place.opens}.")
         else:
             dates = [day(n) for n in range(1, 13)]
-            body = html.form(f"/reserve/{number}", html.select("Date", "date", dates, query.get("date", "")),
-                             html.select("Time", "time", TIMES, query.get("time", "")),
-                             html.select("Party size", "party", SIZES, query.get("party", "2")),
-                             html.field("Name", "name", query.get("name", "")), button="Reserve a table")  # fmt: skip
+            body = html.form(
+                f"/reserve/{number}",
+                html.select("Date", "date", dates, query.get("date", "")),
+                html.select("Time", "time", TIMES, query.get("time", "")),
+                html.select("Party size", "party", SIZES, query.get("party", "2")),
+                html.field("Name", "name", query.get("name", "")),
+                button="Reserve a table",
+            )
         return View(place.name, html.heading(f"{place.name}, {place.cuisine}") + f"<nav>{tabs}</nav>" + body)
 
 
@@ -185,8 +223,13 @@ class ReserveTable(Errand[Restaurants]):
     def draw(self, site: Restaurants, dice: Dice) -> Params:
         params = OpeningTime().draw(site, dice)
         party = dice.integer(1, site.places[params["number"]].largest)
-        return {**params, "party": str(party), "date": day(dice.integer(1, 12)), "time": dice.pick(TIMES),
-                "name": person(dice)}  # fmt: skip
+        return {
+            **params,
+            "party": str(party),
+            "date": day(dice.integer(1, 12)),
+            "time": dice.pick(TIMES),
+            "name": person(dice),
+        }
 
     def goal(self, site: Restaurants, params: Params) -> Goal:
         number = len(site.tables) + 1

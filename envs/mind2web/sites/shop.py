@@ -35,10 +35,15 @@ class Shop(Site):
     def build(self, dice: Dice) -> None:
         self.brand = f"{dice.pick(words('brands'))} Store"
         goods = dice.sample(words("goods"), 7)
-        names = [f"{c} {m} {g}" for g in goods for c, m in zip(
-            dice.sample(words("colours"), 4), dice.sample(words("materials"), 4), strict=True)]  # fmt: skip
+        names = [
+            f"{c} {m} {g}"
+            for g in goods
+            for c, m in zip(dice.sample(words("colours"), 4), dice.sample(words("materials"), 4), strict=True)
+        ]
         self.items = [
-            Item(name, dice.integer(5, 90) * 100 + dice.pick((0, 50, 99)), dice.integer(2, 5), dice.pick(words("brands")))
+            Item(
+                name, dice.integer(5, 90) * 100 + dice.pick((0, 50, 99)), dice.integer(2, 5), dice.pick(words("brands"))
+            )
             for name in dice.sample(names, 26)
         ]
 
@@ -58,8 +63,10 @@ class Shop(Site):
             case ["checkout"]:
                 return View("Checkout", _checkout(query))
             case ["orders"]:
-                rows = [(f"#{n}", html.escape(f"{o['name']}, {o['shipping']}, {o['address']}"))
-                        for n, o in db["orders"].items()]  # fmt: skip
+                rows = [
+                    (f"#{n}", html.escape(f"{o['name']}, {o['shipping']}, {o['address']}"))
+                    for n, o in db["orders"].items()
+                ]
                 return View("Orders", html.heading("Your orders") + html.table(("Order", "Details"), rows))
         return View("Not found", html.para("This page does not exist."))
 
@@ -88,16 +95,21 @@ class Shop(Site):
         return "/orders"
 
     def _list(self, numbers: range | list[int]) -> str:
-        rows = [(html.link(self.items[n].name, f"/item/{n}"), money(self.items[n].cents), f"{self.items[n].rating} stars")
-                for n in numbers]  # fmt: skip
+        rows = [
+            (html.link(self.items[n].name, f"/item/{n}"), money(self.items[n].cents), f"{self.items[n].rating} stars")
+            for n in numbers
+        ]
         return html.table(("Article", "Price", "Rating"), rows)
 
     def _results(self, query: Form) -> View:
         terms = query.get("q", "").lower().split()
         cap = query.get("max", "")
         limit = int(cap) * 100 if cap.isascii() and cap.isdigit() and len(cap) < 9 else None
-        found = [n for n, item in enumerate(self.items)
-                 if all(term in item.name.split() for term in terms) and (limit is None or item.cents <= limit)]  # fmt: skip
+        found = [
+            n
+            for n, item in enumerate(self.items)
+            if all(term in item.name.split() for term in terms) and (limit is None or item.cents <= limit)
+        ]
         if query.get("sort") == "price":
             found.sort(key=lambda n: self.items[n].cents)
         kept = {key: query.get(key, "") for key in ("q", "max", "sort")}
@@ -106,31 +118,51 @@ class Shop(Site):
 
     def _item(self, number: int) -> View:
         item = self.items[number]
-        buy = html.form(f"/cart/add/{number}",
-                        html.select("Quantity", "quantity", [str(n) for n in range(1, 6)], "1"), button="Add to cart")  # fmt: skip
-        return View(item.name, html.heading(item.name)
-                    + html.para(f"Price {money(item.cents)}, rated {item.rating} of 5. Made by {item.text}.") + buy)  # fmt: skip
+        buy = html.form(
+            f"/cart/add/{number}",
+            html.select("Quantity", "quantity", [str(n) for n in range(1, 6)], "1"),
+            button="Add to cart",
+        )
+        return View(
+            item.name,
+            html.heading(item.name)
+            + html.para(f"Price {money(item.cents)}, rated {item.rating} of 5. Made by {item.text}.")
+            + buy,
+        )
 
     def _cart(self, db: Db) -> View:
-        rows = [(html.escape(name), str(count),
-                 html.form("/cart/remove", html.hidden("item", name), button=f"Remove {name}"))
-                for name, count in db["cart"].items()]  # fmt: skip
+        rows = [
+            (
+                html.escape(name),
+                str(count),
+                html.form("/cart/remove", html.hidden("item", name), button=f"Remove {name}"),
+            )
+            for name, count in db["cart"].items()
+        ]
         go = html.para("Your cart is empty.") if not rows else html.link("Go to checkout", "/checkout")
         return View("Cart", html.heading("Cart") + html.table(("Article", "Quantity", ""), rows) + go)
 
 
 def _search(query: Form) -> str:
     sorts = [("", "relevance"), ("price", "lowest price")]
-    return html.form("/search", html.field("Search", "q", query.get("q", "")),
-                     html.field("Maximum price", "max", query.get("max", "")),
-                     html.select("Sort by", "sort", sorts, query.get("sort", "")), button="Search", method="get")  # fmt: skip
+    return html.form(
+        "/search",
+        html.field("Search", "q", query.get("q", "")),
+        html.field("Maximum price", "max", query.get("max", "")),
+        html.select("Sort by", "sort", sorts, query.get("sort", "")),
+        button="Search",
+        method="get",
+    )
 
 
 def _checkout(query: Form) -> str:
     return html.heading("Checkout") + html.form(
-        "/order", html.field("Name", "name", query.get("name", "")),
+        "/order",
+        html.field("Name", "name", query.get("name", "")),
         html.field("Address", "address", query.get("address", "")),
-        html.radios("Shipping", "shipping", SHIPPING, query.get("shipping", "")), button="Place order")  # fmt: skip
+        html.radios("Shipping", "shipping", SHIPPING, query.get("shipping", "")),
+        button="Place order",
+    )
 
 
 class FindPrice(Errand[Shop]):
@@ -155,7 +187,10 @@ class FillCart(Errand[Shop]):
     """Put some of an article into the cart."""
 
     level = 2
-    wordings = ("Put {count} of the '{item}' into the cart.", "Add '{item}' to my cart, quantity {count}. Do not order yet.")
+    wordings = (
+        "Put {count} of the '{item}' into the cart.",
+        "Add '{item}' to my cart, quantity {count}. Do not order yet.",
+    )
 
     def draw(self, site: Shop, dice: Dice) -> Params:
         number = dice.integer(0, len(site.items) - 1)
@@ -181,12 +216,20 @@ class Buy(Errand[Shop]):
 
     def draw(self, site: Shop, dice: Dice) -> Params:
         number = dice.integer(0, len(site.items) - 1)
-        return {"item": site.items[number].name, "number": number, "count": dice.integer(1, 3),
-                "name": person(dice), "address": street(dice), "shipping": dice.pick(SHIPPING)}  # fmt: skip
+        return {
+            "item": site.items[number].name,
+            "number": number,
+            "count": dice.integer(1, 3),
+            "name": person(dice),
+            "address": street(dice),
+            "shipping": dice.pick(SHIPPING),
+        }
 
     def goal(self, site: Shop, params: Params) -> Goal:
-        return Goal({f"orders/1/{key}": params[key] for key in ("name", "address", "shipping")}
-                    | {f"orders/1/items/{params['item']}": params["count"]})  # fmt: skip
+        return Goal(
+            {f"orders/1/{key}": params[key] for key in ("name", "address", "shipping")}
+            | {f"orders/1/items/{params['item']}": params["count"]}
+        )
 
     def plan(self, site: Shop, db: Db, params: Params) -> Sequence[Stage]:
         if db["cart"] == {params["item"]: params["count"]}:

@@ -25,8 +25,20 @@ from cmat_gym.envs.mind2web.sites.tracker import Tracker
 __all__ = ["SITES", "open_site"]
 
 KINDS: tuple[type[Site], ...] = (
-    Shop, Flights, Hotels, Library, Restaurants, Jobs, Tracker, Forum, Maps, Bank, Mail, Planner, Admin,
-)  # fmt: skip
+    Shop,
+    Flights,
+    Hotels,
+    Library,
+    Restaurants,
+    Jobs,
+    Tracker,
+    Forum,
+    Maps,
+    Bank,
+    Mail,
+    Planner,
+    Admin,
+)
 SITES: Mapping[str, type[Site]] = {site.kind: site for site in KINDS}
 
 

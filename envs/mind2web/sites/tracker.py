@@ -27,9 +27,16 @@ class Tracker(Site):
         self.people = [name.split()[0] for name in dice.sample([person(dice) for _ in range(12)], 12)]
         self.people = list(dict.fromkeys(self.people))[:5]
         titles = dice.sample([f"{part} {what}" for part in words("components") for what in words("problems")], 16)
-        self.issues = {str(n): {"title": title, "label": dice.pick(words("labels")), "assignee": dice.pick(self.people),
-                                "status": "open" if dice.chance(0.75) else "closed", "priority": dice.pick(PRIORITIES)}
-                       for n, title in enumerate(titles, 101)}  # fmt: skip
+        self.issues = {
+            str(n): {
+                "title": title,
+                "label": dice.pick(words("labels")),
+                "assignee": dice.pick(self.people),
+                "status": "open" if dice.chance(0.75) else "closed",
+                "priority": dice.pick(PRIORITIES),
+            }
+            for n, title in enumerate(titles, 101)
+        }
         self.authors = {number: person(dice) for number in self.issues}
 
     def start(self) -> Db:
@@ -44,12 +51,22 @@ class Tracker(Site):
             case ["issue", number] if number in db["issues"]:
                 return self._issue(db, number)
             case ["new"]:
-                return View("New issue", html.heading("New issue") + html.form(
-                    "/new", html.field("Title", "title", query.get("title", "")),
-                    html.select("Label", "label", [("", "choose"), *((w, w) for w in words("labels"))],
-                                query.get("label", "")),
-                    html.select("Priority", "priority", PRIORITIES, query.get("priority", "normal")),
-                    button="File issue"))  # fmt: skip
+                return View(
+                    "New issue",
+                    html.heading("New issue")
+                    + html.form(
+                        "/new",
+                        html.field("Title", "title", query.get("title", "")),
+                        html.select(
+                            "Label",
+                            "label",
+                            [("", "choose"), *((w, w) for w in words("labels"))],
+                            query.get("label", ""),
+                        ),
+                        html.select("Priority", "priority", PRIORITIES, query.get("priority", "normal")),
+                        button="File issue",
+                    ),
+                )
         return View("Not found", html.para("There is no such issue."))
 
     def post(self, db: Db, path: list[str], form: Form) -> str:
@@ -74,39 +91,71 @@ class Tracker(Site):
             db["_note"] = "An issue needs a title and a label."
             return html.query("/new", title=title, label=label, priority=form["priority"])
         number = next_id(db["issues"])
-        db["issues"][number] = {"title": title, "label": label, "assignee": "nobody", "status": "open",
-                                "priority": form["priority"]}  # fmt: skip
+        db["issues"][number] = {
+            "title": title,
+            "label": label,
+            "assignee": "nobody",
+            "status": "open",
+            "priority": form["priority"],
+        }
         return f"/issue/{number}"
 
     def _list(self, db: Db, query: Form) -> View:
         wanted, label, status = query.get("q", "").lower().strip(), query.get("label", ""), query.get("status", "")
-        found = [number for number, issue in db["issues"].items() if wanted in issue["title"].lower()
-                 and label in ("", issue["label"]) and status in ("", issue["status"])]  # fmt: skip
-        shown, turn = paged(found, "/issues", query.get("page", ""), PAGE, q=query.get("q", ""), label=label, status=status)
-        rows = [(html.link(f"#{n} {db['issues'][n]['title']}", f"/issue/{n}"), db["issues"][n]["label"],
-                 db["issues"][n]["status"]) for n in shown]  # fmt: skip
+        found = [
+            number
+            for number, issue in db["issues"].items()
+            if wanted in issue["title"].lower() and label in ("", issue["label"]) and status in ("", issue["status"])
+        ]
+        shown, turn = paged(
+            found, "/issues", query.get("page", ""), PAGE, q=query.get("q", ""), label=label, status=status
+        )
+        rows = [
+            (
+                html.link(f"#{n} {db['issues'][n]['title']}", f"/issue/{n}"),
+                db["issues"][n]["label"],
+                db["issues"][n]["status"],
+            )
+            for n in shown
+        ]
         return View("Issues", _filter(query) + turn + html.table(("Issue", "Label", "Status"), rows))
 
     def _issue(self, db: Db, number: str) -> View:
         issue = db["issues"][number]
         people = ["nobody", *self.people]
-        edit = html.form(f"/edit/{number}", html.select("Assignee", "assignee", people, issue["assignee"]),
-                         html.select("Label", "label", words("labels"), issue["label"]),
-                         html.select("Priority", "priority", PRIORITIES, issue["priority"]), button="Save")  # fmt: skip
+        edit = html.form(
+            f"/edit/{number}",
+            html.select("Assignee", "assignee", people, issue["assignee"]),
+            html.select("Label", "label", words("labels"), issue["label"]),
+            html.select("Priority", "priority", PRIORITIES, issue["priority"]),
+            button="Save",
+        )
         comments = html.lines(html.escape(c["text"]) for c in db["comments"].values() if c["issue"] == number)
         say = html.form(f"/comment/{number}", html.area("Comment", "text"), button="Add comment")
         toggle = html.form(f"/status/{number}", button="Close issue" if issue["status"] == "open" else "Reopen issue")
         author = self.authors.get(number, "you")
-        return View(f"#{number}", html.heading(f"#{number} {issue['title']}")
-                    + html.para(f"Status {issue['status']}. Reported by {author}.") + edit + toggle + comments + say)  # fmt: skip
+        return View(
+            f"#{number}",
+            html.heading(f"#{number} {issue['title']}")
+            + html.para(f"Status {issue['status']}. Reported by {author}.")
+            + edit
+            + toggle
+            + comments
+            + say,
+        )
 
 
 def _filter(query: Form) -> str:
     labels = [("", "any"), *((label, label) for label in words("labels"))]
     statuses = [("", "any"), ("open", "open"), ("closed", "closed")]
-    return html.form("/issues", html.field("Search", "q", query.get("q", "")),
-                     html.select("Label", "label", labels, query.get("label", "")),
-                     html.select("Status", "status", statuses, query.get("status", "")), button="Filter", method="get")  # fmt: skip
+    return html.form(
+        "/issues",
+        html.field("Search", "q", query.get("q", "")),
+        html.select("Label", "label", labels, query.get("label", "")),
+        html.select("Status", "status", statuses, query.get("status", "")),
+        button="Filter",
+        method="get",
+    )
 
 
 def _open(site: Tracker, number: str) -> list[Stage]:
@@ -151,15 +200,20 @@ class Triage(Errand[Tracker]):
     """Give an issue to somebody."""
 
     level = 2
-    wordings = ("Assign the issue '{title}' to {assignee} with priority {priority}.",
-                "Give '{title}' to {assignee}, priority {priority}.")  # fmt: skip
+    wordings = (
+        "Assign the issue '{title}' to {assignee} with priority {priority}.",
+        "Give '{title}' to {assignee}, priority {priority}.",
+    )
 
     def draw(self, site: Tracker, dice: Dice) -> Params:
         number = dice.pick(list(site.issues))
         issue = site.issues[number]
-        return {"number": number, "title": issue["title"],
-                "assignee": dice.pick([name for name in site.people if name != issue["assignee"]]),
-                "priority": dice.pick([name for name in PRIORITIES if name != issue["priority"]])}  # fmt: skip
+        return {
+            "number": number,
+            "title": issue["title"],
+            "assignee": dice.pick([name for name in site.people if name != issue["assignee"]]),
+            "priority": dice.pick([name for name in PRIORITIES if name != issue["priority"]]),
+        }
 
     def goal(self, site: Tracker, params: Params) -> Goal:
         return Goal({f"issues/{params['number']}/{key}": params[key] for key in ("assignee", "priority")})
@@ -174,8 +228,10 @@ class FileIssue(Errand[Tracker]):
     """Report something new."""
 
     level = 2
-    wordings = ("File a new issue titled '{title}' with label {label} and priority {priority}.",
-                "Report '{title}' as a {priority} priority {label}.")  # fmt: skip
+    wordings = (
+        "File a new issue titled '{title}' with label {label} and priority {priority}.",
+        "Report '{title}' as a {priority} priority {label}.",
+    )
 
     def draw(self, site: Tracker, dice: Dice) -> Params:
         title = f"{dice.pick(words('components'))} {dice.pick(words('problems'))} on tablets"
