@@ -36,6 +36,7 @@ FREE_TEXT = ("finish", "user_input")  # whose argument is a sentence: scored by 
 
 _ID = re.compile(r"<[a-z0-9_-]+\[([A-Z]+)\]\|")
 _OPEN = re.compile(r"<[a-z0-9_-]+(?:\[[A-Z]+\])?\||<(?=[ \n])", re.IGNORECASE)
+_ELEMENT = re.compile(r"[A-Z]+")
 _CLOSE = re.compile(r">(?=[ \n>]|$)")
 _NAME = re.compile(r"\s*([A-Za-z_]+)\s*\(")
 _SECTIONS = re.compile(r"^#(Previous commands|Window tabs|Current viewport \(pages\)|Task): ?", re.MULTILINE)
@@ -116,6 +117,8 @@ def parse_call(text: str) -> Call | None:
         kind = {"boolean": bool, "integer": int}.get(types.get(parameter, ""), str)
         if type(value) is not kind:
             return None
+    if "element_id" in parameters and not _ELEMENT.fullmatch(str(values[0])):
+        return None
     return Call(name, dict(zip(parameters, values, strict=True)))
 
 

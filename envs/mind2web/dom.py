@@ -105,7 +105,7 @@ class Page:
         body = self.root.find("body")
         if body is not None:
             self._walk(body, 0)
-            self._break(0, "")
+            self._break(0)
         self.form_of = {element.ref: _closest_form(element.node) for element in self.elements}
 
     # Reading the document ---------------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class Page:
         block = tag in BLOCKS
         inner = depth + 1 if tag in LANDMARKS else depth
         if block:
-            self._break(depth, "")
+            self._break(depth, LANDMARKS.get(tag, ""))
         if tag in ("td", "th") and self._pieces:
             self._pieces.append("|")
         if tag in ("h1", "h2", "h3", "h4"):
@@ -135,7 +135,7 @@ class Page:
             if child.tail and (text := clean(child.tail)):
                 self._pieces.append(text)
         if tag == "br" or block:
-            self._break(inner, LANDMARKS.get(tag, ""))
+            self._break(inner)
 
     def _add(self, role: str, node: Node, label: str) -> None:
         name = clean(node.get("aria-label") or "") or label or _name(role, node)
@@ -146,12 +146,15 @@ class Page:
         self.elements.append(element)
         self._pieces.append(element.ref)
 
-    def _break(self, depth: int, role: str) -> None:
+    def _break(self, depth: int, role: str = "") -> None:
+        """End the line; a landmark that begins here gets a line of its own, which only the tree shows."""
         while self._pieces and self._pieces[-1] == "|":  # empty cells at the end of a row
             self._pieces.pop()
         if self._pieces:
-            self._lines.append(_Line(depth, role, tuple(self._pieces)))
+            self._lines.append(_Line(depth, "", tuple(self._pieces)))
             self._pieces = []
+        if role:
+            self._lines.append(_Line(depth, role, ()))
 
     # Controls ---------------------------------------------------------------------------------------------------------
 
@@ -170,15 +173,16 @@ class Page:
     def submission(self, button: Element, fields: Fields) -> list[tuple[str, str]]:
         """Names and values that a press of `button` sends, as HTML defines it."""
         form = self.form_of[button.ref]
+        if form is None:
+            return []
         by_node = {id(element.node): element for element in self.controls(form)}
         sent: list[tuple[str, str]] = []
         for node in form.iter("input", "select", "textarea", "button"):
             name, element = node.get("name"), by_node.get(id(node))
             if not name or "disabled" in node.attrib:
                 continue
-            if element is None:  # hidden, or out of sight: it is sent all the same
-                if node.get("type") == "hidden" or node.tag in ("select", "textarea"):
-                    sent.append((name, default_value(node)))
+            if element is None:  # out of sight: it is sent all the same
+                sent.extend(_unseen(node, name))
                 continue
             if element.role == "button":
                 if element.ref == button.ref:
@@ -198,6 +202,7 @@ class Page:
         lines = [
             (" ".join([described[piece] if isinstance(piece, int) else piece for piece in line.pieces]), line)
             for line in self._lines
+            if line.pieces
         ]
         if budget is not None and sum(len(text) + 1 for text, _ in lines) > budget:
             return _fit(lines, described, budget)
@@ -210,7 +215,6 @@ class Page:
             indent = "  " * line.depth
             if line.role:
                 rows.append(f"{indent}{line.role}")
-                indent += "  "
             for piece in line.pieces:
                 if isinstance(piece, int):
                     rows.append(f"{indent}{describe_node(self.elements[piece - 1], fields)}")
@@ -254,6 +258,15 @@ def _fit(lines: list[tuple[str, _Line]], described: Mapping[int, str], budget: i
 def clean(text: str) -> str:
     """White space collapsed, square brackets made round."""
     return " ".join(text.translate(_SAFE).split())
+
+
+def _unseen(node: Node, name: str) -> list[tuple[str, str]]:
+    """What a control that nobody sees sends."""
+    if node.tag == "button" or node.get("type") in ("submit", "button"):
+        return []
+    if node.get("type") in ("checkbox", "radio"):
+        return [(name, node.get("value") or "on")] if "checked" in node.attrib else []
+    return [(name, default_value(node))]
 
 
 def _quote(text: str) -> str:

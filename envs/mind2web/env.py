@@ -7,7 +7,7 @@ from typing import Any
 
 from cmat_gym.core.env import Outcome, TextEnv
 from cmat_gym.core.errors import UsageError, choose
-from cmat_gym.core.protocol import Call
+from cmat_gym.core.protocol import Call, Tool
 from cmat_gym.core.task import Score, Task
 from cmat_gym.envs.mind2web.backend import Mind2WebBackend
 from cmat_gym.envs.mind2web.calls import CallPlay
@@ -106,7 +106,7 @@ class Mind2WebEnv(TextEnv):
 
     metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's own shape
     domain = "mind2web"
-    tools = LivePlay.tools
+    tools: tuple[Tool, ...] = LivePlay.tools
 
     def __init__(
         self,

@@ -61,7 +61,7 @@ class LivePlay(Play):
         budget: Greatest number of characters of a page.
     """
 
-    tools = (
+    tools: tuple[Tool, ...] = (
         ACT_TOOL,
         Tool("back", prompts.BACK_TOOL),
         Tool("finish", prompts.FINISH_TOOL, {"answer": prompts.FINISH_ANSWER}),

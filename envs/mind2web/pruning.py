@@ -79,8 +79,13 @@ class PrunedPage(NamedTuple):
 def parse_cleaned(document: str) -> Node:
     """The tree of a cleaned page, which is XML; a page that is not quite well-formed is repaired."""
     parser = etree.XMLParser(recover=True, resolve_entities=False, no_network=True, huge_tree=True)
-    root = etree.fromstring(document.encode(errors="replace"), parser)
-    return html.document_fromstring(document or "<html></html>") if root is None else root
+    try:
+        root = etree.fromstring(document.encode(errors="replace"), parser)
+    except etree.XMLSyntaxError:
+        root = None
+    if root is None:
+        root = html.document_fromstring(f"<html>{document}</html>")
+    return root
 
 
 @lru_cache(maxsize=64)
@@ -142,7 +147,10 @@ def _near_siblings(node: Node) -> Iterator[Node]:
 
 
 class _Writer:
-    """Writes the kept part of a tree as XML, splicing out what carries nothing."""
+    """Writes the kept part of a tree as XML, splicing out what carries nothing.
+
+    White space between nodes stays where its nodes stay: it decides where the text has blanks.
+    """
 
     def __init__(self, kept: set[Node], found: Mapping[Node, str]) -> None:
         self.kept = kept
@@ -157,16 +165,17 @@ class _Writer:
         parts: list[tuple[bool, str]] = []
         for child in node:
             if child.tag == "text":
-                parts.append((True, _text(child)))
+                parts.append((True, _text(child) + escape(child.tail or "")))
             elif child in self.kept:
                 parts.extend(self.write(child))
         bare = node not in self.found and not (len(node.attrib) - (ID in node.attrib))
         if bare and not is_root and len(parts) <= 1 and not any(text for text, _ in parts):
             return parts
-        raw = write_node(node, self.numbers.get(node), "".join(text for _, text in parts))
+        inside = escape(node.text or "") + "".join(text for _, text in parts)
+        raw = write_node(node, self.numbers.get(node), inside)
         if node in self.found:
             self.candidates[node] = raw
-        return [(False, raw)]
+        return [(False, raw + escape(node.tail or ""))]
 
 
 def _text(node: Node) -> str:

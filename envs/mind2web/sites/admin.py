@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from cmat_gym.envs.mind2web.dice import Dice
 from cmat_gym.envs.mind2web.records import Db, Follow, Goal, Params, Read, Stage, Submit, Turn
@@ -30,7 +31,7 @@ class Admin(Site):
     def build(self, dice: Dice) -> None:
         self.brand = f"{dice.pick(words('companies')).split()[0]} Admin"
         names = list(dict.fromkeys(person(dice) for _ in range(18)))
-        self.users = {
+        self.users: dict[str, dict[str, Any]] = {
             str(n): {"name": name, "role": dice.pick(words("roles")), "team": dice.pick(words("teams")), "active": True}
             for n, name in enumerate(names, 1)
         }

@@ -48,8 +48,8 @@ class Bank(Site):
                 return View("Accounts", html.heading("Your accounts") + html.table(("Account", "Balance"), rows))
             case ["account", name] if name in ACCOUNTS:
                 entries = self.entries if name == "checking" else []
-                rows = [f"{date}: {shop}, {money(cents)}" for date, shop, cents in entries]
-                shown, turn = paged(rows, f"/account/{name}", query.get("page", ""), PAGE)
+                entered = [f"{date}: {shop}, {money(cents)}" for date, shop, cents in entries]
+                shown, turn = paged(entered, f"/account/{name}", query.get("page", ""), PAGE)
                 return View(
                     f"{name} account",
                     html.heading(f"Statement of the {name} account") + html.lines(map(html.escape, shown)) + turn,
@@ -80,7 +80,7 @@ class Bank(Site):
                     + html.link("Start again", "/transfer"),
                 )
             case ["bills"]:
-                rows = [
+                bills = [
                     (
                         name,
                         money(cents),
@@ -94,7 +94,7 @@ class Bank(Site):
                     )
                     for name, cents in self.bills.items()
                 ]
-                return View("Bills", html.heading("Open bills") + html.table(("Bill", "Amount", ""), rows))
+                return View("Bills", html.heading("Open bills") + html.table(("Bill", "Amount", ""), bills))
             case ["cards"]:
                 rows = [
                     (

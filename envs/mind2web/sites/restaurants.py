@@ -82,14 +82,14 @@ class Restaurants(Site):
             case ["place", number, *tab] if number.isdigit() and int(number) < len(self.places):
                 return self._place(number, tab, query)
             case ["tables"]:
-                rows = [
+                tables = [
                     (
                         html.escape(f"{t['place']}, {t['date']} {t['time']}, party of {t['party']}, {t['name']}"),
                         html.link(f"Change {t['place']}", f"/table/{n}"),
                     )
                     for n, t in db["tables"].items()
                 ]
-                return View("My tables", html.heading("My tables") + html.table(("Table", ""), rows))
+                return View("My tables", html.heading("My tables") + html.table(("Table", ""), tables))
             case ["table", number] if number in db["tables"]:
                 table = db["tables"][number]
                 return View(
