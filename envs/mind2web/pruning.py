@@ -101,9 +101,11 @@ def prune(document: str, candidates: tuple[str, ...], round_brackets: bool = Fal
     wanted = set(candidates)
     found: dict[Node, str] = {}
     for node in root.iter():  # the first node with an id counts
+        if not wanted:
+            break
         name = node.get(ID)
         if name in wanted:
-            wanted.discard(name)
+            wanted.remove(name)
             found[node] = name
     kept = set(found)
     for node in found:

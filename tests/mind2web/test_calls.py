@@ -23,7 +23,8 @@ from cmat_gym.envs.mind2web.calls import balance, page_ids, parse_call, score_ca
 MIND2WEB = "cmat/Mind2Web-v0"
 DATA = "mind2web/autowebbench_en_ind.json.xz"
 SOURCE = (
-    "< <h1| Tern Library> <input[A]| Title> <button[BC]| Find> >\n\nYou are a helpful assistant that …\ndef click(…)\n\n"
+    "< <h1| Tern Library> <input[A]| Title> <button[BC]| Find> >\n\nYou are a helpful assistant that …\ndef click(…)"
+    "\n\n"
     "#Previous commands: None\n\n#Window tabs: 1. Tern <-- current tab\n\n#Current viewport (pages): 0 / 1.0\n\n"
     "#Task: Look up 'Heron' .\n\nYou should output one command to interact to the currrent webpage."
 )
@@ -120,7 +121,7 @@ def test_calls_are_compared(predicted: str, target: str, expected: tuple[bool, b
     assert score.success is all(expected[:3])
 
 
-# The records -----------------------------------------------------------------------------------------------------------
+# The records ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ PAGE = """<!DOCTYPE html><html><head><title>A [test] page</title><script>var x =
 <form action="/go" method="get">
   <label>Name <input type="text" name="name" value="Ida"></label>
   <input type="hidden" name="token" value="t1"><input type="text" name="trap" value="bait" hidden>
-  <label>Size <select name="size"><option value="s">Small</option><option value="m" selected>Medium</option></select></label>
+  <label>Size
+  <select name="size"><option value="s">Small</option><option value="m" selected>Medium</option></select></label>
   <label><input type="checkbox" name="gift"> Gift</label>
   <label><input type="radio" name="way" value="air" checked> Air</label>
   <label><input type="radio" name="way" value="sea"> Sea</label>
@@ -73,7 +74,8 @@ def test_a_form_sends_what_html_says(page: Page) -> None:
     assert page.submission(button, {}) == untouched
     fields = {2: "Bo", 3: "s", 4: "on", 5: "", 6: "on", 7: "x"}
     assert page.submission(button, fields) == [
-        ("name", "Bo"), ("token", "t1"), ("trap", "bait"), ("size", "s"), ("gift", "on"), ("way", "sea"), ("note", "x"), ("act", "buy"),
+        ("name", "Bo"), ("token", "t1"), ("trap", "bait"), ("size", "s"), ("gift", "on"), ("way", "sea"),
+        ("note", "x"), ("act", "buy"),
     ]  # fmt: skip
 
 

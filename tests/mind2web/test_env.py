@@ -47,7 +47,7 @@ def number_of(observation: str, text: str) -> int:
     return int(match[1])
 
 
-# What the agent sees ---------------------------------------------------------------------------------------------------
+# What the agent sees --------------------------------------------------------------------------------------------------
 
 
 def test_the_task_stands_in_every_observation(env: Mind2WebEnv) -> None:
@@ -117,7 +117,7 @@ def test_a_small_budget_is_kept() -> None:
         assert len(observation) <= 500 + len(env.task.instruction) + 120
 
 
-# Cheating --------------------------------------------------------------------------------------------------------------
+# Cheating -------------------------------------------------------------------------------------------------------------
 
 
 def test_finishing_early_pays_nothing(env: Mind2WebEnv) -> None:
@@ -231,7 +231,7 @@ def test_the_payload_is_not_in_the_observation(env: Mind2WebEnv) -> None:
         assert not set(info) & {"goal", "payload", "answer", "expert"}
 
 
-# Callers ---------------------------------------------------------------------------------------------------------------
+# Callers --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

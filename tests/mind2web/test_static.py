@@ -25,7 +25,7 @@ from cmat_gym.envs.mind2web.static import parse_answer, rounds_needed
 
 MIND2WEB = "cmat/Mind2Web-v0"
 
-# Pruning and text form -------------------------------------------------------------------------------------------------
+# Pruning and text form ------------------------------------------------------------------------------------------------
 
 
 def tree(*rows: str) -> str:
@@ -129,7 +129,7 @@ def test_any_page_can_be_pruned(page: str) -> None:
     assert isinstance(prune(page, ("a", "b")).text, str)
 
 
-# Answers ---------------------------------------------------------------------------------------------------------------
+# Answers --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_the_longest_tournament(candidates: int, rounds: int) -> None:
     assert asked == rounds
 
 
-# Tournaments over made-up records ----------------------------------------------------------------------------------------
+# Tournaments over made-up records -------------------------------------------------------------------------------------
 
 
 def recorded(steps: list[tuple[int, int, str, str]]) -> dict[str, Any]:
@@ -214,7 +214,7 @@ def test_a_choice_goes_to_the_end_of_the_pool_and_the_last_one_counts(tmp_path: 
 def test_none_of_the_above_drops_all_five_and_a_lone_rest_is_not_asked(tmp_path: Path) -> None:
     env = open_record(tmp_path, recorded([(6, 0, "CLICK", "")]), interface="tournament")
     assert len(choices(env)) == 5
-    _, reward, terminated, _, info = env.step("Answer: A.")
+    _, reward, terminated, _, _ = env.step("Answer: A.")
     assert (terminated, reward) == (True, 0.0)
     assert env.score().details["action_f1"] == 0.0  # nothing was ever chosen: the prediction is empty
 
@@ -284,7 +284,7 @@ def test_a_refused_answer_costs_the_turn_of_a_step(tmp_path: Path) -> None:
     assert (reward, terminated, truncated) == (0.5, False, True)
 
 
-# Files -----------------------------------------------------------------------------------------------------------------
+# Files ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
