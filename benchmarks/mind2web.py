@@ -105,12 +105,12 @@ def page_of(kilobytes: int) -> tuple[str, tuple[str, ...]]:
     size, number = 0, 10
     while size < kilobytes * 1000:
         number += 10
+        a, b, c, d, e, f = (f'backend_node_id="{number + n}"' for n in range(6))
         rows.append(
-            f'<div backend_node_id="{number}" class="row item c{number % 7}" role="listitem">\n <a backend_node_id="'
-            f'{number + 1}" aria_label="open item {number}"><text backend_node_id="{number + 2}">Item {number} '
-            f'with some words</text></a>\n <input backend_node_id="{number + 3}" type="text" name="q{number}" value="abc"/>\n '
-            f'<span backend_node_id="{number + 4}"><text backend_node_id="{number + 5}">price ${number}.99 &amp; more</text>'
-            "</span></div>\n"
+            f'<div {a} class="row item c{number % 7}" role="listitem">\n <a {b} aria_label="open item {number}">'
+            f"<text {c}>Item {number} with some words</text></a>\n "
+            f'<input {d} type="text" name="q{number}" value="abc"/>\n '
+            f"<span {e}><text {f}>price ${number}.99 &amp; more</text></span></div>\n"
         )
         size += len(rows[-1])
     step = max(1, len(rows) // 10)

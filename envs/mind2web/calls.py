@@ -309,6 +309,8 @@ class CallPlay(Play):
     tools_prompt = prompts.CALLS_TOOLS_PROMPT
 
     def begin(self, task: Task) -> str:
+        if not {"source", "target"} <= set(task.payload):
+            raise TaskError(f"Task {task.id!r} is none of AutoWebBench: play it in the environment it comes from")
         self.record = split_source(task.payload["source"], task.payload["target"])
         self._said: Call | None = None
         record = self.record

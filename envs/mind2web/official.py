@@ -93,6 +93,8 @@ class BuiltinRecordTasks(RecordTasks):
 
     def record(self, payload: Mapping[str, Any]) -> Record:
         """The walk, made anew."""
+        if "live" not in payload:
+            raise TaskError("This task is no recorded walk: make the environment with the mode the task comes from")
         return self._records(json.dumps([payload["live"], payload["instruction"]], sort_keys=True))
 
     def _walk(self, key: str) -> Record:
@@ -121,7 +123,8 @@ class OfficialRecordTasks(RecordTasks):
             for split, spans in self._spans.items()
         }
         self._scores = None if scores is None else read_scores(scores)
-        ranks = "own-or-file-ranks" if scores is None else f"ranks-{content_hash(sorted(self._scores or ()))[:6]}"
+        # Results with other ranks are not comparable, so the name tells them apart.
+        ranks = "own-ranks" if scores is None else f"ranks-{hashlib.sha256(scores.read_bytes()).hexdigest()[:8]}"
         self.name = f"mind2web-{unit}-{interface}-{ranks}"
         self._records = lru_cache(maxsize=4)(self._read)
 
@@ -151,12 +154,13 @@ class OfficialRecordTasks(RecordTasks):
 
     def record(self, payload: Mapping[str, Any]) -> Record:
         """The record at the place a payload names, checked against its digest."""
-        spans = self._spans.get(payload["split"], ())
-        if payload["number"] < len(spans):
-            record, digest = self._records(spans[payload["number"]])
-            if digest == payload["sha256"]:
+        spans, number = self._spans.get(payload.get("split", ""), ()), payload.get("number", 0)
+        if number < len(spans):
+            record, digest = self._records(spans[number])
+            if digest == payload.get("sha256"):
                 return record
-        raise TaskError(f"{self.place} does not hold task {payload['annotation_id']!r} as it was: use the same files")
+        name = payload.get("annotation_id", "?")
+        raise TaskError(f"{self.place} does not hold task {name!r} as it was: use the same files")
 
     def _read(self, span: Span) -> tuple[Record, str]:
         with Path(span.file).open("rb") as file:

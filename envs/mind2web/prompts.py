@@ -183,5 +183,3 @@ CALL_TOOLS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "finish": ("End the task.", {"answer": "The answer; empty where none is asked for."}),
 }
 NOT_A_CALL = "write one call with literal arguments, such as click('A') or type_string('A', 'text', True)."
-UNKNOWN_CALL = "there is no function {name!r}; there are: {names}."
-WRONG_CALL = "{name} does not take these arguments: it takes {arguments}."

@@ -10,7 +10,7 @@ Source: Deng et al., "Mind2Web: Towards a Generalist Agent for the Web", 2023, g
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 from xml.sax.saxutils import escape
@@ -218,8 +218,3 @@ def _finish(raw: str, round_brackets: bool) -> str:
     for escaped, plain in ESCAPES:
         text = text.replace(escaped, plain)
     return " ".join(text.split())
-
-
-def choice_letters(choices: Sequence[Choice]) -> str:
-    """The letters of the choices; A is none of them."""
-    return "".join(chr(ord("B") + n) for n in range(len(choices)))

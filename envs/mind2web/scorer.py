@@ -7,7 +7,7 @@ score = max(0, reached - spoilt) / number of sub-goals.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from cmat_gym.core.task import Score
@@ -69,11 +69,6 @@ def same_text(left: str, right: str) -> bool:
 
 def _normal(text: str) -> str:
     return " ".join(text.split()).casefold().rstrip(".").rstrip()
-
-
-def check_goal(start: Mapping[str, object], goal: Goal) -> bool:
-    """Whether a goal asks for something: an answer, or at least one fact that is not so already."""
-    return bool(goal.answer) or any(start.get(name) != value for name, value in goal.changes.items())
 
 
 # Recorded steps -------------------------------------------------------------------------------------------------------
