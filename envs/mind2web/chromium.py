@@ -31,7 +31,7 @@ __all__ = ["ChromiumBackend"]
 
 EXECUTABLE = "CMAT_GYM_CHROMIUM"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-TIMEOUT = 15_000  # milliseconds
+TIMEOUT = 60_000  # milliseconds; generous, for busy machines
 LOADED = "domcontentloaded"  # our pages bring nothing else along
 WINDOW = {"width": 960, "height": 720}
 
@@ -123,7 +123,7 @@ def _executable() -> str:
 def _flags() -> list[str]:
     """Root cannot have Chromium's sandbox. The browser only ever visits our own pages on the loopback interface."""
     root = hasattr(os, "geteuid") and os.geteuid() == 0
-    return ["--disable-dev-shm-usage", *(["--no-sandbox"] if root else [])]
+    return ["--disable-dev-shm-usage", "--disable-gpu", *(["--no-sandbox"] if root else [])]
 
 
 _driver: _Driver | None = None
