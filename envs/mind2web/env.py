@@ -104,7 +104,6 @@ class Mind2WebEnv(TextEnv):
     - Free-running ends at the first wrong step: the page after it was never recorded.
     """
 
-    metadata = {"render_modes": ["ansi", "rgb_array"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's own shape
     domain = "mind2web"
     tools: tuple[Tool, ...] = LivePlay.tools
 
@@ -139,6 +138,8 @@ class Mind2WebEnv(TextEnv):
             raise UsageError("render_mode='rgb_array' is a screenshot: make the environment with backend='chromium'")
         self._play = _make_play(web, backend, observation_mode, budget, interface, teacher_forced)
         self.tools = self._play.tools
+        if backend == "chromium":  # only a browser can paint
+            self.metadata = {**self.metadata, "render_modes": ["ansi", "rgb_array"]}
         super().__init__(
             web.tasks,
             split=split,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -57,7 +56,6 @@ class Mind2WebExpert:
         page = look(self.site, visit)
         if visit.db["_popup"]:
             return _submit(page, visit, Submit(POPUP, button=prompts.POPUP_ANSWERS[visit.db["_popup"]])) or _home(page)
-        stages: Sequence[Stage] = ()
         if self.goal.changes and goal_reached(self._start, visit.db, self.goal):
             return Step(Move("FINISH"), prompts.THINK_DONE)
         stages = self.errand.plan(self.site, visit.db, self.params)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -195,7 +196,7 @@ def index_file(path: Path) -> list[Span]:
     if cached.exists():
         return [Span(str(path), *row) for row in json.loads(cached.read_text(encoding="utf-8"))]
     rows = _scan(path)
-    draft = cached.with_suffix(f".{hashlib.sha256(str(id(rows)).encode()).hexdigest()[:8]}")
+    draft = cached.with_suffix(f".{os.getpid()}")  # moved into place whole, so that nobody reads half an index
     draft.write_text(json.dumps(rows), encoding="utf-8")
     draft.replace(cached)
     return [Span(str(path), *row) for row in rows]
@@ -237,15 +238,18 @@ def read_scores(path: Path) -> Scores:
     Raises:
         TaskError: It is a pickle (loading one runs whatever code it holds), or no such table.
     """
-    head = path.open("rb").read(2)
-    if path.suffix in (".pkl", ".pickle") or head[:1] == b"\x80":
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise TaskError(f"The candidate scores {path} cannot be read: {error}") from error
+    if path.suffix in (".pkl", ".pickle") or data[:1] == b"\x80":
         raise TaskError(
             f"{path} is a pickle, and loading a pickle runs the code in it. Convert it once, where you trust it: "
             "python -c \"import json, pickle; json.dump(pickle.load(open('s.pkl', 'rb')), open('s.json', 'w'))\""
         )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        table = data.get("scores", data)
+        content = json.loads(data)
+        table = content.get("scores", content)
         return {sample: {str(name): float(score) for name, score in scores.items()} for sample, scores in table.items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise TaskError(f"{path} is no table of candidate scores: {error}") from error

@@ -379,6 +379,8 @@ def test_scores_rank_candidates_and_pickles_are_refused(tmp_path: Path) -> None:
     assert set(step.pool) == {f"n{n}" for n in range(2, 12)}
     env = open_record(tmp_path, record, scores=path)
     assert env.step(env.expert_action())[1] == 1.0
+    with pytest.raises(TaskError, match="nowhere"):
+        read_scores(tmp_path / "nowhere.json")
     bad = tmp_path / "scores.pkl"
     bad.write_bytes(pickle.dumps(scores))
     with pytest.raises(TaskError, match=r"pickle.*Convert"):
