@@ -89,7 +89,7 @@ def live() -> None:
     show("live reset (a new site and task each time), ms", f"{statistics.median(found['reset']):.2f}", "<= 3")
     shaped = times(EPISODES // 3, reward="progress")
     show("live step with reward='progress', ms", f"{statistics.median(shaped['step']):.2f}")
-    recorded = times(EPISODES // 3, mode="static")
+    recorded = times(EPISODES // 3, pages="static")
     show("static step on builtin walks, ms", f"{statistics.median(recorded['step']):.2f}")
     env = base_env(gym.make(MIND2WEB, memory=None))
     env.reset(seed=0)

@@ -61,7 +61,7 @@ class Mind2WebEnv(TextEnv):
     | name | default | meaning |
     |---|---|---|
     | `source` | `"builtin"` | or a folder or file of Mind2Web or AutoWebBench |
-    | `mode` | None | `"live"` or `"static"`; builtin tasks are live, files are static |
+    | `pages` | None | `"live"` or `"static"`; builtin tasks are live, files are static |
     | `split` | `"train"` | builtin: `train`, `dev`, `test`; files: what is there |
     | `protocol` | `"text"` | or `"tools"` |
     | `memory` | `"dual"` | a `MemoryConfig`, or None for the bare page |
@@ -111,7 +111,7 @@ class Mind2WebEnv(TextEnv):
         self,
         *,
         source: str | Path = "builtin",
-        mode: str | None = None,
+        pages: str | None = None,
         split: str = "train",
         protocol: str = "text",
         reward: str = "outcome",
@@ -131,7 +131,7 @@ class Mind2WebEnv(TextEnv):
         choose("observation mode", observation_mode, OBSERVATION_MODES)
         if budget is not None and budget < SMALLEST_BUDGET:
             raise UsageError(f"budget must be at least {SMALLEST_BUDGET} characters or None, got {budget}")
-        web = open_web(source, mode, interface, unit, scores, site_seed)
+        web = open_web(source, pages, interface, unit, scores, site_seed)
         if web.play != "live" and backend != "embedded":
             raise UsageError("backend='chromium' is for live sites; recorded pages need no browser")
         if render_mode == "rgb_array" and backend != "chromium":

@@ -13,9 +13,9 @@ from cmat_gym.envs.mind2web.generator import BuiltinWebTasks
 from cmat_gym.envs.mind2web.official import UNITS, BuiltinRecordTasks, OfficialRecordTasks
 from cmat_gym.envs.mind2web.static import INTERFACES
 
-__all__ = ["MODES", "Web", "open_web"]
+__all__ = ["PAGES", "Web", "open_web"]
 
-MODES = ("live", "static")
+PAGES = ("live", "static")
 
 
 class Web(NamedTuple):
@@ -27,7 +27,7 @@ class Web(NamedTuple):
 
 def open_web(
     source: str | Path = "builtin",
-    mode: str | None = None,
+    pages: str | None = None,
     interface: str = "elements",
     unit: str = "task",
     scores: str | Path | None = None,
@@ -37,36 +37,36 @@ def open_web(
 
     Args:
         source: `builtin`, or a folder or file of Mind2Web or AutoWebBench.
-        mode: `live` or `static`; None is `live` for `builtin` and `static` for files.
+        pages: `live` or `static`; None is `live` for `builtin` and `static` for files.
         interface: `elements`, `single` or `tournament`, for recorded steps.
         unit: `task` or `step`: what an episode over Mind2Web's files is.
         scores: File with the candidate scores of Mind2Web's ranker (JSON).
         seed: Of the builtin tasks.
 
     Raises:
-        UnknownNameError: An unknown mode, interface or unit.
-        UsageError: `mode="live"` with files, or an option that the source does not take.
+        UnknownNameError: An unknown kind of pages, interface or unit.
+        UsageError: `pages="live"` with files, or an option that the source does not take.
         TaskError: The files cannot be read.
     """
     choose("interface", interface, INTERFACES)
     choose("unit", unit, UNITS)
     builtin = source == "builtin"
-    mode = choose("mode", mode or ("live" if builtin else "static"), MODES)
+    pages = choose("kind of pages", pages or ("live" if builtin else "static"), PAGES)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UsageError(f"site_seed must be an integer of at least 0, got {seed!r}")
     if builtin and (scores is not None or unit != "task"):
         raise UsageError("scores= and unit='step' are about Mind2Web's own files: give their folder as source=")
-    if not builtin and mode == "live":
-        raise UsageError(f"Recorded pages cannot be acted in: mode='live' needs source='builtin', not {str(source)!r}")
+    if not builtin and pages == "live":
+        raise UsageError(f"Recorded pages cannot be acted in: pages='live' needs source='builtin', not {str(source)!r}")
     if builtin:
-        return _open_builtin(mode, interface, seed)
+        return _open_builtin(pages, interface, seed)
     place = Path(source).expanduser().resolve()
     return _open_files(place, interface, unit, None if scores is None else Path(scores).expanduser().resolve())
 
 
 @lru_cache(maxsize=16)
-def _open_builtin(mode: str, interface: str, seed: int) -> Web:
-    return Web(BuiltinWebTasks(seed), "live") if mode == "live" else Web(BuiltinRecordTasks(seed, interface), "record")
+def _open_builtin(pages: str, interface: str, seed: int) -> Web:
+    return Web(BuiltinWebTasks(seed), "live") if pages == "live" else Web(BuiltinRecordTasks(seed, interface), "record")
 
 
 @lru_cache(maxsize=8)

@@ -236,7 +236,7 @@ def test_the_payload_is_not_in_the_observation(env: Mind2WebEnv) -> None:
 @pytest.mark.parametrize(
     ("keywords", "error", "words"),
     [
-        ({"mode": "alive"}, UnknownNameError, "alive.*live.*static"),
+        ({"pages": "alive"}, UnknownNameError, "alive.*live.*static"),
         ({"backend": "firefox"}, UnknownNameError, "firefox.*chromium"),
         ({"observation_mode": "html"}, UnknownNameError, "html.*axtree"),
         ({"interface": "quiz"}, UnknownNameError, "quiz.*tournament"),
@@ -245,9 +245,9 @@ def test_the_payload_is_not_in_the_observation(env: Mind2WebEnv) -> None:
         ({"site_seed": -1}, UsageError, "-1"),
         ({"unit": "step"}, UsageError, "source="),
         ({"render_mode": "rgb_array"}, UsageError, "chromium"),
-        ({"mode": "static", "backend": "chromium"}, UsageError, "live"),
+        ({"pages": "static", "backend": "chromium"}, UsageError, "live"),
         ({"source": "/no/such/folder"}, TaskError, "/no/such/folder"),
-        ({"source": "/tmp", "mode": "live"}, UsageError, "/tmp"),
+        ({"source": "/tmp", "pages": "live"}, UsageError, "/tmp"),
     ],
 )
 def test_callers_mistakes_are_named(keywords: dict[str, Any], error: type[Exception], words: str) -> None:
@@ -261,7 +261,7 @@ def test_an_empty_folder_says_what_was_expected(tmp_path: Path) -> None:
 
 
 def test_playing_a_task_of_another_mode_is_an_error() -> None:
-    live, static = Mind2WebEnv(), Mind2WebEnv(mode="static")
+    live, static = Mind2WebEnv(), Mind2WebEnv(pages="static")
     for env, task in ((live, static.split[0]), (static, live.split[0])):
         with pytest.raises(TaskError):
             env.reset(options={"task": task})

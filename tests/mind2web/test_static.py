@@ -299,7 +299,7 @@ def walks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_exported_walks_are_read_back_and_gold_scores_one(walks: Path, interface: str, protocol: str) -> None:
     keywords: dict[str, Any] = {"interface": interface, "protocol": protocol, "memory": None}
     official = base_env(gym.make(MIND2WEB, source=walks, split="train", **keywords))
-    builtin = base_env(gym.make(MIND2WEB, mode="static", **keywords))
+    builtin = base_env(gym.make(MIND2WEB, pages="static", **keywords))
     assert official.tasks.sizes() == {"train": 6, "test_task": 4}
     for index in range(6):
         pages = [env.reset(options={"task": index})[0] for env in (official, builtin)]
