@@ -75,7 +75,7 @@ class BuiltinRecordTasks(RecordTasks):
         super().__init__(interface, "task")
         self.live = BuiltinWebTasks(seed)
         self.name = f"{self.live.name}-walks-{interface}"
-        self._records = lru_cache(maxsize=64)(self._walk)
+        self._records = lru_cache(maxsize=256)(self._walk)  # some 40 kB each
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as its arguments."""
