@@ -76,7 +76,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 - Gymnasium's own shape
     domain: ClassVar[str]
-    tools: ClassVar[tuple[Tool, ...]]
+    tools: tuple[Tool, ...]  # of the class, or of an instance where they depend on its arguments
 
     def __init__(
         self,

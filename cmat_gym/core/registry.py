@@ -22,7 +22,10 @@ class World(NamedTuple):
     summary: str
 
 
-WORLDS = (World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),)
+WORLDS = (
+    World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),
+    World("cmat/Mind2Web-v0", "cmat_gym.envs.mind2web.env:Mind2WebEnv", "tasks in a web browser, live and recorded"),
+)
 
 
 def register_worlds() -> None:

@@ -1,0 +1,38 @@
+"""What the tests of the web world share: the benchmark's data, and whether a browser is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_file() -> Callable[[str], Path]:
+    """The path of a file of the benchmark's data; a test that asks for a missing one is skipped."""
+
+    def find(name: str) -> Path:
+        folder = os.environ.get("CMAT_GYM_DATA")
+        if not folder:
+            pytest.skip(f"CMAT_GYM_DATA is not set, so {name} is not there")
+        path = Path(folder) / name
+        if not path.exists():
+            pytest.skip(f"{path} is missing")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """The system's Chromium; tests that need it are skipped where it or Playwright is missing."""
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("Playwright is not installed: pip install 'cmat-gym[browser]'")
+    found = os.environ.get("CMAT_GYM_CHROMIUM") or shutil.which("chromium")
+    if not found:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    return found
