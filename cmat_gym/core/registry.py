@@ -22,7 +22,10 @@ class World(NamedTuple):
     summary: str
 
 
-WORLDS = (World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),)
+WORLDS = (
+    World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),
+    World("cmat/DB-v0", "cmat_gym.envs.db.env:DBEnv", "questions about tables, answered with SQL"),
+)
 
 
 def register_worlds() -> None:

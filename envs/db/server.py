@@ -80,7 +80,6 @@ class ServerBackend:
         self._episode = 0
         self._agent: Any = None
         self.changes = 0
-        self.tables: list[str] = []
         self._admin = self._connect(dsn.user, dsn.password)
         self._mariadb = "mariadb" in str(self._admin.get_server_info()).lower()
         self._create_account()
@@ -222,6 +221,17 @@ class ServerBackend:
         except self._driver.err.MySQLError as error:
             raise self._translate(error) from error
 
+    def columns(self, name: str) -> tuple[str, ...]:
+        """The columns of a table.
+
+        Raises:
+            MySQLError: There is no such table.
+        """
+        try:
+            return tuple(row[0] for row in self._do(f"SHOW COLUMNS FROM {_quote(name)}"))
+        except self._driver.err.MySQLError as error:
+            raise self._translate(error) from error
+
     def table_names(self) -> list[str]:
         """The tables there are."""
         return [row[0] for row in self._do("SHOW TABLES")]
@@ -237,6 +247,17 @@ class ServerBackend:
     def restore(self, database: str, dump: Iterable[Any]) -> None:
         """Make the schema what `dump` gave."""
         self._rebuild((name, sql, rows) for name, sql, rows in dump)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The schema by its content: a connection cannot be sent."""
+        settings = (self._dsn, self._timeout, self._max_rows)
+        return {"settings": settings, "tables": self.dump() if self._episode else [], "changes": self.changes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A schema and an account of its own with the same content."""
+        self.__init__(*state["settings"])  # type: ignore[misc]
+        self.restore("", state["tables"])
+        self.changes = state["changes"]
 
     def close(self) -> None:
         """Drop the schema and the account."""

@@ -260,6 +260,18 @@ class Engine:
         """Grows with every statement that changed something."""
         return self._changes
 
+    def table_names(self) -> list[str]:
+        """The tables there are."""
+        return list(self.catalog.tables)
+
+    def columns(self, name: str) -> tuple[str, ...]:
+        """The columns of a table.
+
+        Raises:
+            MySQLError: There is no such table (1146).
+        """
+        return tuple(column.name for column in self.catalog.find(name).columns)
+
     def rows(self, name: str) -> list[Row]:
         """All rows of a table in order, as they are stored.
 
@@ -287,6 +299,17 @@ class Engine:
             )
             contents.append((TableInfo(name, f"t{number}", described), rows))
         self._restart(database, [info for info, _ in contents], contents)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The database by its content: a connection cannot be sent."""
+        settings = (self.flavour, self._max_calls * STEPS_PER_CALL, self.timeout, self.max_rows)
+        return {"settings": settings, "database": self.catalog.database, "tables": self.dump(), "changes": self._changes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A new connection with the same content."""
+        Engine.__init__(self, *state["settings"])
+        self.restore(state["database"], state["tables"])
+        self._changes = state["changes"]
 
     def close(self) -> None:
         """Free the memory."""
