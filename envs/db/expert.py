@@ -32,9 +32,7 @@ class Step(NamedTuple):
 
 def payload_tables(payload: Mapping[str, Any]) -> list[Table]:
     """The tables a task starts with."""
-    return [
-        Table(name, tuple(columns), tuple(tuple(row) for row in rows)) for name, columns, rows in payload["tables"]
-    ]
+    return [Table(name, tuple(columns), tuple(tuple(row) for row in rows)) for name, columns, rows in payload["tables"]]
 
 
 def _statement(sql: str, thought: str) -> Step:
@@ -105,7 +103,9 @@ class DBExpert:
         if not wrong:
             return [done]
         tables = [found[table.name] for table in self.gold if table.name in found]
-        shapes = [(table.name, table.columns) for table in tables] == [(table.name, table.columns) for table in self.gold]
+        shapes = [(table.name, table.columns) for table in tables] == [
+            (table.name, table.columns) for table in self.gold
+        ]
         if shapes and (after := self._after(tables)) is not None and all(map(_same, after, self.gold)):
             return [_statement(self.payload["sql"], _THOUGHTS[self.payload["type"]]), done]
         return [*(step for table in wrong for step in _repair(found.get(table.name), table)), done]

@@ -41,6 +41,11 @@ class Number(NamedTuple):
     least: str = ""
     total: bool = True
 
+    @property
+    def noun(self) -> str:
+        """The column in a sentence."""
+        return f"number of {self.name}" if self.name.endswith("s") or " sold" in self.name else self.name
+
 
 class Related(NamedTuple):
     """A second table: each row names a person, belongs to one row of the main table, and has a category and a number."""
@@ -69,6 +74,10 @@ class Field(NamedTuple):
     def columns(self) -> tuple[str, ...]:
         """Columns of the main table."""
         return ("name", *(column.name for column in (*self.categories, *self.numbers)))
+
+    def noun(self, column: str) -> str:
+        """A column of the main table in a sentence."""
+        return next((number.noun for number in self.numbers if number.name == column), column)
 
     @property
     def related_columns(self) -> tuple[str, ...]:
@@ -130,27 +139,36 @@ def labels(table: str, split: str) -> tuple[str, ...]:
 
 def draw_number(column: Number, chance: random.Random) -> str:
     """A value of a number column."""
-    return str(chance.randrange(column.low, column.high + 1, column.step))
+    steps = (column.high - column.low) // column.step + 1
+    return str(column.low + int(chance.random() * steps) * column.step)
 
 
-def draw_tables(field: Field, split: str, chance: random.Random) -> dict[str, Table]:
-    """The two tables of a field with new rows."""
+def _draw_value(values: Sequence[str], chance: random.Random) -> str:
+    return values[int(chance.random() * len(values))]  # three times as fast as `choice`, and drawn very often
+
+
+def draw_tables(field: Field, split: str, chance: random.Random, both: bool = True) -> dict[str, Table]:
+    """The two tables of a field, or only the main one, with new rows."""
     names = chance.sample(labels(field.table, split), chance.randint(*MAIN_ROWS))
     main = tuple(
         (
             name,
-            *[chance.choice(column.values) for column in field.categories],
+            *[_draw_value(column.values, chance) for column in field.categories],
             *[draw_number(column, chance) for column in field.numbers],
         )
         for name in names
     )
-    related = field.related
-    persons = chance.sample(people(), chance.randint(*RELATED_ROWS))
-    rows = tuple(
-        (person, chance.choice(names), chance.choice(related.category.values), draw_number(related.number, chance))
-        for person in persons
-    )
-    return {
-        field.table: Table(field.table, field.columns, main),
-        related.table: Table(related.table, field.related_columns, rows),
-    }
+    tables = {field.table: Table(field.table, field.columns, main)}
+    if both:
+        related = field.related
+        rows = tuple(
+            (
+                person,
+                _draw_value(names, chance),
+                _draw_value(related.category.values, chance),
+                draw_number(related.number, chance),
+            )
+            for person in chance.sample(people(), chance.randint(*RELATED_ROWS))
+        )
+        tables[related.table] = Table(related.table, field.related_columns, rows)
+    return tables

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -17,7 +17,16 @@ from cmat_gym.core.task import Task, TaskSource, content_hash
 from cmat_gym.envs.db.dialect.engine import Table
 from cmat_gym.envs.db.fields import Category, Field, Number, draw_number, draw_tables, fields, labels, questions
 from cmat_gym.envs.db.prompts import table_sentence
-from cmat_gym.envs.db.records import CHANGING, Filter, Program, evaluate, near_misses, other_readings, tables_after, to_sql
+from cmat_gym.envs.db.records import (
+    CHANGING,
+    Filter,
+    Program,
+    evaluate,
+    near_misses,
+    other_readings,
+    tables_after,
+    to_sql,
+)
 from cmat_gym.envs.db.scorer import content_digest, table_hash
 
 __all__ = ["MAX_TURNS", "TIERS", "BuiltinDBTasks", "Draft", "draft", "is_clear", "outcome", "request_split"]
@@ -65,12 +74,16 @@ def _by_number(column: Number, table: Table, chance: random.Random, prefix: str 
     return Filter(prefix + column.name, operator, threshold), phrase.format(v=threshold)
 
 
-def _conditions(field: Field, tables: Mapping[str, Table], chance: random.Random, count: int) -> tuple[tuple[Filter, ...], str]:
+def _conditions(
+    field: Field, tables: Mapping[str, Table], chance: random.Random, count: int
+) -> tuple[tuple[Filter, ...], str]:
     """One or two conditions on different columns of the main table, and their words."""
     columns: list[Category | Number] = [*field.categories, *field.numbers]
     picked = chance.sample(columns, count)
     parts = [
-        _by_category(column, chance) if isinstance(column, Category) else _by_number(column, tables[field.table], chance)
+        _by_category(column, chance)
+        if isinstance(column, Category)
+        else _by_number(column, tables[field.table], chance)
         for column in picked
     ]
     return tuple(part[0] for part in parts), " and ".join(part[1] for part in parts)
@@ -94,7 +107,7 @@ def _label(field: Field, tables: Mapping[str, Table], chance: random.Random) -> 
 def _lookup(field: Field, tables: Mapping[str, Table], chance: random.Random) -> Request:
     label, target = _label(field, tables, chance), chance.choice(field.columns[1:])
     program = Program("select", field.table, target, (Filter("name", "=", label),))
-    return Request(program, "lookup", {"target": target, "label": label}, "other")
+    return Request(program, "lookup", {"target": field.noun(target), "label": label}, "other")
 
 
 def _which(field: Field, tables: Mapping[str, Table], chance: random.Random) -> Request:
@@ -129,7 +142,7 @@ def _rank(field: Field, tables: Mapping[str, Table], chance: random.Random) -> R
     found, words = _some(field, tables, chance)
     program = Program("rank", field.table, "name", found, function=way, by=column.name, limit=1)
     word = column.most if way == "DESC" else column.least
-    filled = {"filters": words, "by": column.name, "high": "highest" if way == "DESC" else "lowest", "word": word}
+    filled = {"filters": words, "by": column.noun, "high": "highest" if way == "DESC" else "lowest", "word": word}
     return Request(program, "rank_word" if word and chance.random() < 0.5 else "rank", filled, "ranking")
 
 
@@ -143,12 +156,15 @@ def _rank_far(field: Field, tables: Mapping[str, Table], chance: random.Random) 
     return request._replace(program=request.program._replace(limit=3), template="rank_top")
 
 
-def _aggregate(field: Field, tables: Mapping[str, Table], chance: random.Random) -> Request:
-    function = chance.choice(("SUM", "AVG", "MIN", "MAX"))
+def _aggregate(function: str, field: Field, tables: Mapping[str, Table], chance: random.Random) -> Request:
     column = chance.choice([number for number in field.numbers if number.total or function != "SUM"])
     found, words = _some(field, tables, chance)
     program = Program("aggregate", field.table, column.name, found, function=function)
-    return Request(program, function, {"target": column.name, "filters": words}, f"aggregation-{function}")
+    return Request(program, function, {"target": column.noun, "filters": words}, f"aggregation-{function}")
+
+
+def _any_aggregate(field: Field, tables: Mapping[str, Table], chance: random.Random) -> Request:
+    return _aggregate(chance.choice(("SUM", "AVG", "MIN", "MAX")), field, tables, chance)
 
 
 def _insert(field: Field, tables: Mapping[str, Table], chance: random.Random) -> Request:
@@ -179,7 +195,7 @@ def _update(field: Field, tables: Mapping[str, Table], chance: random.Random) ->
     label, target = _label(field, tables, chance), chance.choice(field.columns[1:])
     value = _new_value(field, target, chance)
     program = Program("UPDATE", field.table, target, (Filter("name", "=", label),), value=value)
-    return Request(program, "UPDATE", {"target": target, "label": label, "value": value}, "UPDATE")
+    return Request(program, "UPDATE", {"target": field.noun(target), "label": label, "value": value}, "UPDATE")
 
 
 def _update_all(field: Field, tables: Mapping[str, Table], chance: random.Random) -> Request:
@@ -187,7 +203,7 @@ def _update_all(field: Field, tables: Mapping[str, Table], chance: random.Random
     target = chance.choice([name for name in field.columns[1:] if name != found[0].column])
     value = _new_value(field, target, chance)
     program = Program("UPDATE", field.table, target, found, value=value)
-    return Request(program, "UPDATE_all", {"target": target, "filters": words, "value": value}, "UPDATE")
+    return Request(program, "UPDATE_all", {"target": field.noun(target), "filters": words, "value": value}, "UPDATE")
 
 
 def _delete(field: Field, tables: Mapping[str, Table], chance: random.Random) -> Request:
@@ -213,7 +229,7 @@ def _joined(field: Field, tables: Mapping[str, Table], chance: random.Random) ->
         person, target = str(chance.choice(tables[related.table].rows)[0]), chance.choice(field.columns[1:])
         found = Filter(f"{related.table}.{related.person}", "=", person)
         program = Program("select", related.table, f"{field.table}.{target}", (found,), join)
-        return Request(program, kind, {**words, "person": person, "target": target}, "other")
+        return Request(program, kind, {**words, "person": person, "target": field.noun(target)}, "other")
     column = chance.choice([*field.categories, *field.numbers])
     prefix = f"{field.table}."
     condition, phrase = (
@@ -226,15 +242,23 @@ def _joined(field: Field, tables: Mapping[str, Table], chance: random.Random) ->
     if kind == "join_sum":
         target = f"{related.table}.{related.number.name}"
         program = Program("aggregate", related.table, target, (condition,), join, function="SUM")
-        return Request(program, kind, {**words, "target": related.number.name}, "aggregation-SUM")
+        return Request(program, kind, {**words, "target": related.number.noun}, "aggregation-SUM")
     program = Program("select", related.table, f"{related.table}.{related.person}", (condition,), join)
     return Request(program, kind, words, "other")
 
 
 Maker = Callable[[Field, Mapping[str, Table], random.Random], Request]
 TIERS: dict[str, tuple[Maker, ...]] = {
-    "easy": (_lookup, _lookup, _count, _aggregate, _rank, _insert, _update, _delete),
-    "medium": (_which, _count_two, _compare, _compare_two, _rank_far, _aggregate, _update_all, _delete_all),
+    "easy": (
+        *[_lookup] * 2,
+        *[_count] * 2,
+        *[_rank] * 2,
+        *[_insert] * 2,
+        *[_update] * 2,
+        *[_delete] * 2,
+        *[partial(_aggregate, function) for function in ("SUM", "AVG", "MIN", "MAX")],
+    ),
+    "medium": (_which, _count_two, _compare, _compare_two, _rank_far, _any_aggregate, _update_all, _delete_all),
     "hard": (_joined,),
 }
 """Kinds of requests by difficulty: one condition on one table; several conditions or results; two tables."""
@@ -265,9 +289,9 @@ def is_clear(program: Program, tables: Mapping[str, Table]) -> bool:
         return False
     if program.function == "AVG" and float(right[0]) * 4 % 1:  # an average that can be written down
         return False
-    if any(outcome(other, tables) != right for other in other_readings(program)):
+    if any(outcome(miss, tables) == right for miss in near_misses(program)):
         return False
-    return not any(outcome(miss, tables) == right for miss in near_misses(program))
+    return all(outcome(other, tables) == right for other in other_readings(program))
 
 
 def _ranks_apart(program: Program, tables: Mapping[str, Table]) -> bool:
@@ -296,9 +320,10 @@ def draft(split: str, index: int) -> Draft:
     """Draw until a request is clear and belongs to the split: a pure function of its arguments."""
     chance = random.Random(((index * 3 + tuple(SIZES).index(split)) << 8) + 5)
     tier = chance.choices(tuple(_TIER_WEIGHTS), tuple(_TIER_WEIGHTS.values()))[0]
+    maker = chance.choice(TIERS[tier])
     while True:
-        field, maker = chance.choice(fields()), chance.choice(TIERS[tier])
-        tables = draw_tables(field, split, chance)
+        field = chance.choice(fields())
+        tables = draw_tables(field, split, chance, both=tier == "hard")
         for _ in range(8):  # new tables only where the request does not fit these
             request = maker(field, tables, chance)
             if request_split(request.program) == split and is_clear(request.program, tables):
@@ -306,7 +331,14 @@ def draft(split: str, index: int) -> Draft:
 
 
 def _question(field: Field, request: Request, chance: random.Random) -> str:
-    words = {"thing": field.thing, "things": field.things, "table": field.table, **request.words}
+    article = "an" if field.thing[0] in "aeiou" else "a"
+    words = {
+        "a_thing": f"{article} {field.thing}",
+        "thing": field.thing,
+        "things": field.things,
+        "table": field.table,
+        **request.words,
+    }
     return chance.choice(questions()[request.template]).format(**words)
 
 
@@ -330,7 +362,11 @@ def _payload(found: Draft) -> dict[str, Any]:
     }
     if program.kind in CHANGING:
         after = tables_after(program, tables)
-        data |= {"table": program.table, "md5": table_hash(after[program.table].rows), "content": content_digest(after.values())}
+        data |= {
+            "table": program.table,
+            "md5": table_hash(after[program.table].rows),
+            "content": content_digest(after.values()),
+        }
     else:
         data["answer"] = list(evaluate(program, tables))
     return data
@@ -379,5 +415,3 @@ class BuiltinDBTasks(TaskSource):
             payload=data,
             max_turns=MAX_TURNS,
         )
-
-

@@ -30,7 +30,11 @@ SETTINGS = (
     "--innodb-use-native-aio=0", "--innodb-temp-data-file-path=ibtmp1:12M:autoextend:max:256M", "--symbolic-links=0",
 )  # fmt: skip
 # A hard ceiling for everything agents may store: all tables in one file that cannot grow beyond 256 MB.
-STORAGE = ("--innodb-file-per-table=0", "--innodb-data-file-path=ibdata1:12M:autoextend:max:256M", "--innodb-log-file-size=8M")
+STORAGE = (
+    "--innodb-file-per-table=0",
+    "--innodb-data-file-path=ibdata1:12M:autoextend:max:256M",
+    "--innodb-log-file-size=8M",
+)
 
 
 def _find(names: tuple[str, ...]) -> str | None:
@@ -66,7 +70,9 @@ class PrivateServer:
         user = self._unprivileged_user()
         common = ("--no-defaults", *user, f"--datadir={self.folder / 'data'}", *STORAGE)
         try:
-            self._run(installer, *common, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
+            self._run(
+                installer, *common, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"
+            )
             self._start(server, *common, f"--socket={self.socket}", f"--pid-file={self.folder / 'pid'}", *SETTINGS)
         except BaseException:
             self.stop()
@@ -90,7 +96,9 @@ class PrivateServer:
     def _start(self, *command: str) -> None:
         log = self.folder / "log"
         with log.open("wb") as file:
-            self._process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, cwd=self.folder)
+            self._process = subprocess.Popen(
+                command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, cwd=self.folder
+            )
         deadline = time.monotonic() + BOOT_SECONDS
         while not Path(self.socket).exists():
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -45,7 +45,9 @@ def find_files(path: Path) -> dict[str, Path]:
         found = {split: folder / name for name, split in SPLITS.items() if (folder / name).is_file()}
         if found:
             return found
-    raise TaskError(f"{path} holds no DBBench: expected dev.jsonl or standard.jsonl of AgentBench's data/dbbench, or such a file")
+    raise TaskError(
+        f"{path} holds no DBBench: expected dev.jsonl or standard.jsonl of AgentBench's data/dbbench, or such a file"
+    )
 
 
 def tables_of(record: Mapping[str, Any]) -> list[Table]:
@@ -100,7 +102,9 @@ class OfficialDBTasks(TaskSource):
             "tables": [[table.name, list(table.columns), [list(row) for row in table.rows]] for table in tables],
             "type": kind,
             "sql": statement,
-            "defects": list(_defects(tuple(tables), statement if changing else "", str(record.get("answer_md5") or ""))),
+            "defects": list(
+                _defects(tuple(tables), statement if changing else "", str(record.get("answer_md5") or ""))
+            ),
         }
         if changing:
             payload |= {"table": tables[0].name, "md5": str(record["answer_md5"])}

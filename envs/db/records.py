@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 
 from cmat_gym.envs.db.dialect.engine import Table
 
-__all__ = ["CHANGING", "Filter", "Program", "evaluate", "near_misses", "other_readings", "quoted", "tables_after", "to_sql"]
+__all__ = [
+    "CHANGING",
+    "Filter",
+    "Program",
+    "evaluate",
+    "near_misses",
+    "other_readings",
+    "quoted",
+    "tables_after",
+    "to_sql",
+]
 
 CHANGING = ("INSERT", "UPDATE", "DELETE")
 Row = tuple[str | None, ...]

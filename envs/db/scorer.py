@@ -139,7 +139,9 @@ def table_hash(rows: Iterable[Sequence[Any]]) -> str:
     Five hex digits of each row's MD5, sorted, joined, cut at 1,024 bytes as the server does, and hashed once more.
     """
     prints = sorted(
-        hashlib.md5(",".join(str(v) for v in row if v is not None).encode(errors="replace"), usedforsecurity=False).hexdigest()[:5]
+        hashlib.md5(
+            ",".join(str(v) for v in row if v is not None).encode(errors="replace"), usedforsecurity=False
+        ).hexdigest()[:5]
         for row in rows
     )
     if not prints:

@@ -49,11 +49,21 @@ def parse_dsn(text: str) -> DSN:
         port = parts.port or 3306
     except ValueError:
         port = 0
-    if parts.scheme not in ("mysql", "mariadb") or not parts.hostname or not parts.username or not port or parts.path.strip("/"):
+    if (
+        parts.scheme not in ("mysql", "mariadb")
+        or not parts.hostname
+        or not parts.username
+        or not port
+        or parts.path.strip("/")
+    ):
         shown = re.sub(r":[^:@/]*@", ":…@", text)
         raise UsageError(f"{shown!r} is no DSN: write mysql://user:password@host:3306, without a database name")
     return DSN(
-        parts.hostname, port, unquote(parts.username), unquote(parts.password or ""), unquote(socket[1]) if socket else ""
+        parts.hostname,
+        port,
+        unquote(parts.username),
+        unquote(parts.password or ""),
+        unquote(socket[1]) if socket else "",
     )
 
 
@@ -87,7 +97,9 @@ class ServerBackend:
     # Connections ------------------------------------------------------------------------------------------------------
 
     def _connect(self, user: str, password: str, schema: str | None = None) -> Any:
-        where = {"unix_socket": self._dsn.socket} if self._dsn.socket else {"host": self._dsn.host, "port": self._dsn.port}
+        where = (
+            {"unix_socket": self._dsn.socket} if self._dsn.socket else {"host": self._dsn.host, "port": self._dsn.port}
+        )
         try:
             return self._driver.connect(
                 **where, user=user, password=password, database=schema, charset="utf8mb4", autocommit=True,
@@ -104,7 +116,9 @@ class ServerBackend:
             self._do(f"CREATE USER '{self._name}'@'{host}' IDENTIFIED BY '{self._password}'")
             self._do(f"GRANT {PRIVILEGES} ON `{self._name}\\_%`.* TO '{self._name}'@'{host}'")
         except self._driver.err.MySQLError as error:
-            raise BackendError(f"The account of the DSN must be able to create schemas and accounts: {error}") from error
+            raise BackendError(
+                f"The account of the DSN must be able to create schemas and accounts: {error}"
+            ) from error
         self._host = host
 
     def _do(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
@@ -122,7 +136,11 @@ class ServerBackend:
         if self._agent is not None:
             self._agent.close()
         self._agent = self._connect(self._name, self._password, self.schema)
-        limit = f"max_statement_time = {self._timeout}" if self._mariadb else f"max_execution_time = {int(self._timeout * 1000)}"
+        limit = (
+            f"max_statement_time = {self._timeout}"
+            if self._mariadb
+            else f"max_execution_time = {int(self._timeout * 1000)}"
+        )
         with self._agent.cursor() as cursor:
             cursor.execute(
                 f"SET SESSION sql_mode = '', group_concat_max_len = 1024, time_zone = '+00:00', sql_select_limit = {self._max_rows}, "
@@ -159,7 +177,10 @@ class ServerBackend:
                 self._do(sql)
                 if rows:
                     marks = ", ".join(["(" + ", ".join(["%s"] * len(rows[0])) + ")"] * len(rows))
-                    self._do(f"INSERT INTO {_quote(name).replace('%', '%%')} VALUES {marks}", [value for row in rows for value in row])
+                    self._do(
+                        f"INSERT INTO {_quote(name).replace('%', '%%')} VALUES {marks}",
+                        [value for row in rows for value in row],
+                    )
         except self._driver.err.MySQLError as error:
             raise self._translate(error) from error
         self._open_agent()
@@ -278,4 +299,6 @@ def _quote(name: str) -> str:
 def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
-    return str(value) if isinstance(value, decimal.Decimal) else value.decode() if isinstance(value, bytes) else str(value)
+    return (
+        str(value) if isinstance(value, decimal.Decimal) else value.decode() if isinstance(value, bytes) else str(value)
+    )

@@ -317,7 +317,9 @@ class CallCompiler(ExpressionCompiler):
 
     def _null_if(self, node: exp.Expr, arguments: list[exp.Expr]) -> Typed:
         first, second = self._values("NULLIF", arguments, 2, 2)
-        return Typed(f"CASE WHEN {self.compare(first, '=', second)} THEN NULL ELSE {first.sql} END", first.kind, first.scale)
+        return Typed(
+            f"CASE WHEN {self.compare(first, '=', second)} THEN NULL ELSE {first.sql} END", first.kind, first.scale
+        )
 
     def _if_call(self, node: exp.Expr, arguments: list[exp.Expr]) -> Typed:
         if len(arguments) != 3:
@@ -417,7 +419,11 @@ class CallCompiler(ExpressionCompiler):
 
     def _str_to_date(self, node: exp.Expr, arguments: list[exp.Expr]) -> Typed:
         text, pattern = self._values("STR_TO_DATE", arguments, 2, 2)
-        letters = {after for before, after in zip(pattern.literal or "%H", (pattern.literal or "%H")[1:], strict=False) if before == "%"}
+        letters = {
+            after
+            for before, after in zip(pattern.literal or "%H", (pattern.literal or "%H")[1:], strict=False)
+            if before == "%"
+        }
         timed = bool(letters & TIME_LETTERS)
         kind = Kind.DATETIME if timed else Kind.DATE
         return Typed(f"my_str_to_date({as_text(text)}, {as_text(pattern)}, {int(timed)})", kind)
@@ -486,5 +492,3 @@ def _total(name: str, sql: str, number: Typed) -> Typed:
         return Typed(sql, Kind.DECIMAL, scale)
     digits = number.precise if name == "SUM" else -(-scale // 9) * 9
     return Typed(sql if not digits else f"ROUND({sql}, {digits})", Kind.DECIMAL, scale, digits=digits)
-
-

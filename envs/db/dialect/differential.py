@@ -36,7 +36,23 @@ class Side(Protocol):
 # Tables --------------------------------------------------------------------------------------------------------------
 
 NUMBERS = ("7", "12", "3.5", "-2", "1,250", "0", "40", "007", "12 pts", "1e3", "", "9.75", "100", "12", "3")
-NAMES = ("Heron", "heron", "Wren", "Montréal", "Montreal", "ÅRHUS", "arhus", "Straße", "Owl ", "Owl", "O'Neil", "Zoë", "a_b", "50%", "")
+NAMES = (
+    "Heron",
+    "heron",
+    "Wren",
+    "Montréal",
+    "Montreal",
+    "ÅRHUS",
+    "arhus",
+    "Straße",
+    "Owl ",
+    "Owl",
+    "O'Neil",
+    "Zoë",
+    "a_b",
+    "50%",
+    "",
+)
 CITIES = ("Lyon", "lyon", "Porto", "Köln", "koln", "San José", "Rome")
 DATES = ("2020-01-15", "2019-12-31", "2021-06-01 10:30:00", "August 15, 2000", "1999", "2020-02-29", "")
 
@@ -236,8 +252,12 @@ class Grammar:
             alias, name = everything[number]
             left = self.chance.choice(everything[:number])
             on = self._pick(
-                lambda left=left, alias=alias, name=name: f"{left[0]}.{self._text_of(left[1])} = {alias}.{self._text_of(name)}",  # type: ignore[misc]
-                lambda left=left, alias=alias, name=name: f"{left[0]}.{self._number_of(left[1])} > {alias}.{self._number_of(name)}",  # type: ignore[misc]
+                lambda left=left, alias=alias, name=name: (
+                    f"{left[0]}.{self._text_of(left[1])} = {alias}.{self._text_of(name)}"
+                ),  # type: ignore[misc]
+                lambda left=left, alias=alias, name=name: (
+                    f"{left[0]}.{self._number_of(left[1])} > {alias}.{self._number_of(name)}"
+                ),  # type: ignore[misc]
             )
             text += f" {kind} {name} {alias} ON {on}"
         return text
@@ -246,7 +266,9 @@ class Grammar:
         return self.chance.choice([name for name in TABLES[table] if name in ("Name", "City", "Team", "Home", "Away")])
 
     def _number_of(self, table: str) -> str:
-        return _quoted(self.chance.choice([n for n in TABLES[table] if n in ("Wins", "Prize Money", "Age", "Score", "Goals")]))
+        return _quoted(
+            self.chance.choice([n for n in TABLES[table] if n in ("Wins", "Prize Money", "Age", "Score", "Goals")])
+        )
 
     def select(self) -> str:
         """A query."""
@@ -279,7 +301,11 @@ class Grammar:
             return f"SELECT {', '.join(items)} FROM {source}{where}"
         key = self._pick(self._column, self._text_column, self.text)
         total = self.aggregate()
-        having = f" HAVING {self.chance.choice((total, 'COUNT(*)'))} > {self._number()}" if self.chance.random() < 0.4 else ""
+        having = (
+            f" HAVING {self.chance.choice((total, 'COUNT(*)'))} > {self._number()}"
+            if self.chance.random() < 0.4
+            else ""
+        )
         return f"SELECT {key}, {total} FROM {source}{where} GROUP BY {key}{having}{self._tail(2)}"
 
     def _union(self) -> str:
@@ -307,7 +333,9 @@ class Grammar:
         return name, list(TABLES[name])
 
     def _constant(self) -> str:
-        return self._pick(self._string, self._number, lambda: "NULL", lambda: "5/2", lambda: "CONCAT('a', 1)", lambda: "2.50")
+        return self._pick(
+            self._string, self._number, lambda: "NULL", lambda: "5/2", lambda: "CONCAT('a', 1)", lambda: "2.50"
+        )
 
     def insert(self) -> str:
         """INSERT, of values or of a query."""
@@ -325,7 +353,9 @@ class Grammar:
         """UPDATE."""
         table, columns = self._one_table()
         chosen = self.chance.sample(columns, self.chance.choice((1, 1, 2)))
-        changes = ", ".join(f"{_quoted(name)} = {self._pick(self._constant, self._constant, self.value)}" for name in chosen)
+        changes = ", ".join(
+            f"{_quoted(name)} = {self._pick(self._constant, self._constant, self.value)}" for name in chosen
+        )
         return f"UPDATE {table} SET {changes} WHERE {self.condition()}"
 
     def delete(self) -> str:

@@ -154,7 +154,9 @@ class Engine:
             contents.append((info, table.rows))
         self._restart(database, infos.values(), contents)
 
-    def _restart(self, database: str, infos: Iterable[TableInfo], contents: Iterable[tuple[TableInfo, Sequence[Sequence[Any]]]]) -> None:
+    def _restart(
+        self, database: str, infos: Iterable[TableInfo], contents: Iterable[tuple[TableInfo, Sequence[Sequence[Any]]]]
+    ) -> None:
         execute = self._connection.execute
         self._own_work = True
         self._start_clock()
@@ -295,7 +297,8 @@ class Engine:
         contents: list[tuple[TableInfo, Sequence[Sequence[Any]]]] = []
         for number, (name, columns, rows) in enumerate(dump):
             described = tuple(
-                Column(column, f"c{n}", Kind(kind), scale, declared) for n, (column, kind, scale, declared) in enumerate(columns)
+                Column(column, f"c{n}", Kind(kind), scale, declared)
+                for n, (column, kind, scale, declared) in enumerate(columns)
             )
             contents.append((TableInfo(name, f"t{number}", described), rows))
         self._restart(database, [info for info, _ in contents], contents)
@@ -303,7 +306,12 @@ class Engine:
     def __getstate__(self) -> dict[str, Any]:
         """The database by its content: a connection cannot be sent."""
         settings = (self.flavour, self._max_calls * STEPS_PER_CALL, self.timeout, self.max_rows)
-        return {"settings": settings, "database": self.catalog.database, "tables": self.dump(), "changes": self._changes}
+        return {
+            "settings": settings,
+            "database": self.catalog.database,
+            "tables": self.dump(),
+            "changes": self._changes,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A new connection with the same content."""

@@ -194,9 +194,15 @@ class ExpressionCompiler:
             if left.collated or right.collated:
                 return f"{left.sql} {operator} {right.sql}"
             return f"{left.sql} COLLATE mysql {operator} {right.sql}"
-        if left.is_temporal and right.is_temporal or {left.kind, right.kind} & {Kind.TIME} and Kind.TEXT in (
-            left.kind,
-            right.kind,
+        if (
+            left.is_temporal
+            and right.is_temporal
+            or {left.kind, right.kind} & {Kind.TIME}
+            and Kind.TEXT
+            in (
+                left.kind,
+                right.kind,
+            )
         ):
             if left.kind is right.kind or Kind.TEXT in (left.kind, right.kind):
                 return f"{left.sql} {operator} {right.sql}"
@@ -336,8 +342,11 @@ class ExpressionCompiler:
         return self._arithmetic(left, "*", right, min(left.scale + right.scale, MAX_SCALE), digits)
 
     def _arithmetic(self, left: Typed, operator: str, right: Typed, scale: int, digits: int) -> Typed:
+        unsigned = Kind.UNSIGNED in (left.kind, right.kind)
         kind, _ = merge(*(Typed("", Kind.INT) if side.kind is Kind.UNSIGNED else side for side in (left, right)))
         sql = f"({left.sql} {operator} {right.sql})"
+        if unsigned and kind is Kind.INT:
+            return Typed(f"my_check_unsigned({sql})", Kind.UNSIGNED)
         if kind is Kind.DECIMAL:
             return Typed(f"ROUND({sql}, {digits})", kind, scale, digits=digits)
         return Typed(sql, kind if kind is not Kind.NULL else Kind.REAL)
@@ -410,7 +419,8 @@ class ExpressionCompiler:
         """The first result whose condition holds; the last result otherwise."""
         kind, scale = merge(*results)
         branches = " ".join(
-            f"WHEN {condition} THEN {convert(result, kind)}" for condition, result in zip(conditions, results, strict=False)
+            f"WHEN {condition} THEN {convert(result, kind)}"
+            for condition, result in zip(conditions, results, strict=False)
         )
         return Typed(f"CASE {branches} ELSE {convert(results[-1], kind)} END", kind, scale)
 
@@ -483,7 +493,12 @@ class ExpressionCompiler:
         return self.call(node, str(node.this).upper(), node.expressions)
 
     def _special(self, node: exp.Expr) -> Typed:
-        name = {exp.Trim: "TRIM", exp.Substring: "SUBSTRING", exp.StrPosition: "POSITION", exp.GroupConcat: "GROUP_CONCAT"}
+        name = {
+            exp.Trim: "TRIM",
+            exp.Substring: "SUBSTRING",
+            exp.StrPosition: "POSITION",
+            exp.GroupConcat: "GROUP_CONCAT",
+        }
         return self.call(node, name[type(node)], [])
 
     def _clock(self, node: exp.Expr) -> Typed:

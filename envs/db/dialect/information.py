@@ -64,7 +64,17 @@ def _name(target: object) -> str:
 
 def _full(table: TableInfo) -> list[Row]:
     return [
-        (c.name, c.declared, COLLATION if c.kind is Kind.TEXT else None, "YES", "", None, "", "select,insert,update", "")
+        (
+            c.name,
+            c.declared,
+            COLLATION if c.kind is Kind.TEXT else None,
+            "YES",
+            "",
+            None,
+            "",
+            "select,insert,update",
+            "",
+        )
         for c in table.columns
     ]
 
@@ -90,7 +100,9 @@ def information_source(catalog: Catalog, name: str) -> tuple[str, tuple[Column, 
     """SQLite text and columns of a table of information_schema."""
     if same(name, "TABLES"):
         names = _TABLES
-        rows: list[Row] = [("def", catalog.database, table, "BASE TABLE", "InnoDB", COLLATION) for table in catalog.tables]
+        rows: list[Row] = [
+            ("def", catalog.database, table, "BASE TABLE", "InnoDB", COLLATION) for table in catalog.tables
+        ]
     elif same(name, "COLUMNS"):
         names = _COLUMNS
         rows = [
@@ -104,7 +116,8 @@ def information_source(catalog: Catalog, name: str) -> tuple[str, tuple[Column, 
     else:
         raise MySQLError(1109, f"Unknown table '{name}' in information_schema")
     columns = tuple(
-        Column(column, f"c{n}", Kind.INT if column == "ORDINAL_POSITION" else Kind.TEXT) for n, column in enumerate(names, 1)
+        Column(column, f"c{n}", Kind.INT if column == "ORDINAL_POSITION" else Kind.TEXT)
+        for n, column in enumerate(names, 1)
     )
     selects = [
         "SELECT " + ", ".join(f"{_constant(value)} AS c{n}" for n, value in enumerate(row, 1)) for row in rows

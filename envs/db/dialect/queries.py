@@ -15,7 +15,19 @@ from cmat_gym.envs.db.dialect.types import Kind, Typed, collated, convert, merge
 
 __all__ = ["Query", "QueryCompiler"]
 
-_UNREAD = ("qualify", "laterals", "kind", "match", "connect", "cluster", "distribute", "sort", "sample", "pivots", "format")
+_UNREAD = (
+    "qualify",
+    "laterals",
+    "kind",
+    "match",
+    "connect",
+    "cluster",
+    "distribute",
+    "sort",
+    "sample",
+    "pivots",
+    "format",
+)
 _SETS: dict[type[exp.Expr], str] = {exp.Union: "UNION", exp.Except: "EXCEPT", exp.Intersect: "INTERSECT"}
 
 
@@ -132,8 +144,10 @@ class QueryCompiler(CallCompiler):
             for n, (column, target) in enumerate(zip(step.columns, columns, strict=True), 1)
         )
         operator = "UNION" if union.args.get("distinct") else "UNION ALL"
-        return f"{anchor.sql} {operator} SELECT {items} FROM ({step.sql})" if not _names(union.expression, name) else (
-            f"{anchor.sql} {operator} {step.sql}"
+        return (
+            f"{anchor.sql} {operator} SELECT {items} FROM ({step.sql})"
+            if not _names(union.expression, name)
+            else (f"{anchor.sql} {operator} {step.sql}")
         )  # SQLite wants the recursive name at the top of the second branch
 
     def _named(self, found: Query, given: list[str]) -> tuple[Column, ...]:
@@ -142,7 +156,8 @@ class QueryCompiler(CallCompiler):
                              "names list have different column counts")  # fmt: skip
         names = given or [column.name for column in found.columns]
         columns = tuple(
-            column._replace(name=name, sql=f"c{n}") for n, (name, column) in enumerate(zip(names, found.columns, strict=True), 1)
+            column._replace(name=name, sql=f"c{n}")
+            for n, (name, column) in enumerate(zip(names, found.columns, strict=True), 1)
         )
         check_unique(columns)
         return columns
@@ -160,7 +175,7 @@ class QueryCompiler(CallCompiler):
         columns: list[Column] = []
         sides: list[list[str]] = [[], []]
         for number, (first, second) in enumerate(zip(left.columns, right.columns, strict=True), 1):
-            values = [Typed(f"c{number}", column.kind, column.scale, collated=True) for column in (first, second)]
+            values = [_side(number, column) for column in (first, second)]
             kind, scale = merge(*values)
             columns.append(Column(first.name, f"c{number}", kind, scale))
             for side, value in zip(sides, values, strict=True):
@@ -221,7 +236,11 @@ class QueryCompiler(CallCompiler):
         group_sql = f" GROUP BY {', '.join(_sort_text(key) for key in keys)}" if keys else ""
         limit = self._limit(node)
         single = (grouped and group is None) or (arguments.get("from_") is None) or limit.startswith(" LIMIT 1 ")
-        return Query(f"SELECT {distinct}{shown}{from_sql}{conditions.where}{group_sql}{conditions.having}{by}{limit}", columns, single)
+        return Query(
+            f"SELECT {distinct}{shown}{from_sql}{conditions.where}{group_sql}{conditions.having}{by}{limit}",
+            columns,
+            single,
+        )
 
     def _items(self, node: exp.Expr) -> list[_Item]:
         items: list[_Item] = []
@@ -231,7 +250,9 @@ class QueryCompiler(CallCompiler):
                 continue
             tree = entry.this if isinstance(entry, exp.Alias) else entry
             value = self.expression(tree)
-            plain = self.scope.lookup(tree.name, tree.text("table"), "field list") if isinstance(tree, exp.Column) else None
+            plain = (
+                self.scope.lookup(tree.name, tree.text("table"), "field list") if isinstance(tree, exp.Column) else None
+            )
             name = entry.alias_or_name if isinstance(entry, (exp.Alias, exp.Column)) else entry.sql()
             called = isinstance(entry, (exp.Alias, exp.Column))
             items.append(_Item(name, value, called, plain.sql if plain is not None else ""))
@@ -307,8 +328,14 @@ class QueryCompiler(CallCompiler):
                 if not 1 <= place <= len(entries):
                     raise unknown_column(item.name, "group statement")
                 target = entries[place - 1]
-            elif isinstance(item, exp.Column) and not item.text("table") and scope.lookup(item.name, "", "group statement") is None:
-                target = next((e for e in entries if isinstance(e, exp.Alias) and e.alias.lower() == item.name.lower()), item)
+            elif (
+                isinstance(item, exp.Column)
+                and not item.text("table")
+                and scope.lookup(item.name, "", "group statement") is None
+            ):
+                target = next(
+                    (e for e in entries if isinstance(e, exp.Alias) and e.alias.lower() == item.name.lower()), item
+                )
             target = target.this if isinstance(target, exp.Alias) else target
             if has_aggregate(target):
                 raise MySQLError(1056, f"Can't group on '{target.sql()}'")
@@ -463,9 +490,14 @@ class QueryCompiler(CallCompiler):
         return f"({found.sql}) AS {sql_alias}"
 
 
+def _side(number: int, column: Column) -> Typed:
+    """A column of one side of a UNION; a rounded DOUBLE forgets there how it was rounded."""
+    return Typed(f"c{number}", column.kind, column.scale if column.kind is Kind.DECIMAL else 0, collated=True)
+
+
 def _output(name: str, number: int, value: Typed) -> Column:
-    """A column of a result; only a DECIMAL takes its scale along."""
-    return Column(name, f"c{number}", value.kind, value.scale if value.kind is Kind.DECIMAL else 0)
+    """A column of a result."""
+    return Column(name, f"c{number}", value.kind, value.scale)
 
 
 def _cte_view(scope: Scope) -> Scope:

@@ -200,8 +200,10 @@ def _divide(dividend: float, divisor: float, digits: int) -> float | None:
     if divisor == 0:
         return None
     quotient = Decimal(repr(dividend)) / Decimal(repr(divisor))
-    return round_half_away(float(quotient), digits) if abs(quotient) > 10**15 else float(
-        quotient.quantize(Decimal(1).scaleb(-digits), ROUND_DOWN)
+    return (
+        round_half_away(float(quotient), digits)
+        if abs(quotient) > 10**15
+        else float(quotient.quantize(Decimal(1).scaleb(-digits), ROUND_DOWN))
     )
 
 
@@ -209,10 +211,21 @@ def _unsigned(value: int) -> float:
     return value if value >= 0 else float(value + (1 << 64))
 
 
+def _check_unsigned(value: float) -> float:
+    """The result of a calculation with an UNSIGNED must be one."""
+    if value < 0:
+        raise MySQLError(1690, "BIGINT UNSIGNED value is out of range")
+    return value
+
+
 def _mod(value: float, divisor: float) -> float | None:
     if divisor == 0:
         return None
-    return math.fmod(value, divisor) if isinstance(value, float) or isinstance(divisor, float) else _mod_int(value, divisor)
+    return (
+        math.fmod(value, divisor)
+        if isinstance(value, float) or isinstance(divisor, float)
+        else _mod_int(value, divisor)
+    )
 
 
 def _mod_int(value: int, divisor: int) -> int:
@@ -233,7 +246,9 @@ def _power(base: float, exponent: float) -> float | None:
     try:
         result = math.pow(base, exponent)
     except (OverflowError, ValueError):
-        raise MySQLError(1690, f"DOUBLE value is out of range in 'pow({real_text(base)},{real_text(exponent)})'") from None
+        raise MySQLError(
+            1690, f"DOUBLE value is out of range in 'pow({real_text(base)},{real_text(exponent)})'"
+        ) from None
     return result
 
 
@@ -349,7 +364,7 @@ _STRICT: dict[str, tuple[int, Callable[..., Any]]] = {
     "to_decimal": (2, lambda value, scale: float(decimal_of(value, scale))),
     "round_real": (2, _round_real), "truncate_real": (2, _truncate_real),
     "round_decimal": (2, round_half_away), "truncate_decimal": (2, lambda v, digits: round_half_away(v, digits, True)),
-    "mod": (2, _mod), "divide": (3, _divide), "unsigned": (1, _unsigned),
+    "mod": (2, _mod), "divide": (3, _divide), "unsigned": (1, _unsigned), "check_unsigned": (1, _check_unsigned),
     "unsigned_text": (1, lambda value: str(value if value >= 0 else value + (1 << 64))), "int_div": (2, _int_div), "power": (2, _power), "log": (2, _log),
     "ceil": (1, math.ceil), "floor": (1, math.floor), "sign": (1, lambda value: (value > 0) - (value < 0)),
     **{

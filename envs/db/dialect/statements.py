@@ -98,7 +98,8 @@ class _StatementCompiler(QueryCompiler):
         self.statement(target)  # EXPLAIN refuses what the statement itself would be refused for
         tables = [table.name for table in target.find_all(exp.Table)] or [None]
         rows = [
-            (1, "SIMPLE", name, "ALL" if name else None, *[None] * 5, None if name else "No tables used") for name in tables
+            (1, "SIMPLE", name, "ALL" if name else None, *[None] * 5, None if name else "No tables used")
+            for name in tables
         ]
         return Statement(rows=tuple(rows))
 
@@ -134,7 +135,7 @@ class _StatementCompiler(QueryCompiler):
         if len(found.columns) != len(columns):
             raise MySQLError(1136, "Column count doesn't match value count at row 1")
         values = ", ".join(
-            assigned(Typed(f"c{n}", given.kind, given.scale), column)
+            assigned(Typed(f"c{n}", given.kind, given.scale), column, selected=True)
             for n, (given, column) in enumerate(zip(found.columns, columns, strict=True), 1)
         )
         return Statement(f"INSERT INTO {table.sql} ({listed}) SELECT {values} FROM ({found.sql})")
@@ -160,7 +161,9 @@ class _StatementCompiler(QueryCompiler):
                 raise MySQLError(1136, f"Column count doesn't match value count at row {number}")
             entries = [exp.Null()] * len(columns)
         values = [
-            "NULL" if isinstance(entry, exp.Var) and entry.name.upper() == "DEFAULT" else assigned(self.expression(entry), column)
+            "NULL"
+            if isinstance(entry, exp.Var) and entry.name.upper() == "DEFAULT"
+            else assigned(self.expression(entry), column)
             for entry, column in zip(entries, columns, strict=True)
         ]
         return f"({', '.join(values)})"
@@ -177,7 +180,9 @@ class _StatementCompiler(QueryCompiler):
         table = source.table
         assert table is not None
         where = self._where(node.args.get("where"))
-        rows = self._rows_sql(node, source, from_sql, where, [f"{value} AS v{n}" for n, (_, value) in enumerate(changes)])
+        rows = self._rows_sql(
+            node, source, from_sql, where, [f"{value} AS v{n}" for n, (_, value) in enumerate(changes)]
+        )
         sets = ", ".join(f"{column.sql} = n.v{number}" for number, (column, _) in enumerate(changes))
         if joined:  # a row that is found several times is changed once, as by the first
             firsts = ", ".join(f"my_first(v{n}) AS v{n}" for n in range(len(changes)))
@@ -207,7 +212,9 @@ class _StatementCompiler(QueryCompiler):
             default = isinstance(value, (exp.Var, exp.Column)) and value.name.upper() == "DEFAULT"
             sql = "NULL" if default else assigned(self.expression(value), column)
             changes[column] = sql
-            scope.overrides[source.reference(column).sql] = source.reference(column)._replace(sql=f"({sql})", collated=False)
+            scope.overrides[source.reference(column).sql] = source.reference(column)._replace(
+                sql=f"({sql})", collated=False
+            )
         scope.overrides.clear()
         assert changed is not None
         return changed, list(changes.items())
@@ -277,7 +284,11 @@ class _StatementCompiler(QueryCompiler):
 
     def _create(self, node: exp.Expr) -> Statement:
         schema = node.this
-        if str(node.args.get("kind")).upper() != "TABLE" or not isinstance(schema, exp.Schema) or node.args.get("expression"):
+        if (
+            str(node.args.get("kind")).upper() != "TABLE"
+            or not isinstance(schema, exp.Schema)
+            or node.args.get("expression")
+        ):
             raise not_supported(f"CREATE {node.args.get('kind')} in this form")
         name = schema.this.name
         if name in self.catalog.tables:
@@ -294,7 +305,9 @@ class _StatementCompiler(QueryCompiler):
         return next(f"t{n}" for n in range(len(used) + 1) if f"t{n}" not in used)
 
     def _column_definition(self, node: exp.Expr, number: int) -> Column:
-        if not isinstance(node, exp.ColumnDef) or any(not _harmless(item) for item in node.args.get("constraints") or []):
+        if not isinstance(node, exp.ColumnDef) or any(
+            not _harmless(item) for item in node.args.get("constraints") or []
+        ):
             raise not_supported("keys and constraints of columns")
         kind = node.args.get("kind")
         if kind is None:
@@ -348,9 +361,9 @@ class _StatementCompiler(QueryCompiler):
 
 def _harmless(constraint: exp.Expr) -> bool:
     kind = constraint.args.get("kind")
-    return isinstance(kind, (exp.CharacterSetColumnConstraint, exp.CollateColumnConstraint, exp.CommentColumnConstraint)) or (
-        isinstance(kind, exp.NotNullColumnConstraint) and bool(kind.args.get("allow_null"))
-    )
+    return isinstance(
+        kind, (exp.CharacterSetColumnConstraint, exp.CollateColumnConstraint, exp.CommentColumnConstraint)
+    ) or (isinstance(kind, exp.NotNullColumnConstraint) and bool(kind.args.get("allow_null")))
 
 
 _DECLARED = {
@@ -393,8 +406,10 @@ def create_table(table: TableInfo) -> str:
     return f"CREATE TABLE {table.sql} ({', '.join(f'{column.sql} {_affinity(column)}' for column in table.columns)})"
 
 
-def assigned(value: Typed, column: Column) -> str:
-    """SQLite text of a value as it is stored in a column."""
+def assigned(value: Typed, column: Column, selected: bool = False) -> str:
+    """SQLite text of a value as it is stored in a column; a rounded DOUBLE keeps its zeros only if it was selected."""
+    if value.kind is Kind.REAL and not selected:
+        value = value._replace(scale=0)
     match column.kind:
         case Kind.TEXT:
             return as_text(value._replace(scale=value.precise))
@@ -408,5 +423,3 @@ def assigned(value: Typed, column: Column) -> str:
             return f"my_date({value.sql})"
         case _:
             return f"my_datetime({value.sql})"
-
-
