@@ -15,7 +15,7 @@ from cmat_gym.envs.db import prompts
 from cmat_gym.envs.db.backend import Backend, open_backend
 from cmat_gym.envs.db.dialect.engine import Row, Table
 from cmat_gym.envs.db.dialect.errors import MySQLError
-from cmat_gym.envs.db.expert import DBExpert, payload_tables
+from cmat_gym.envs.db.expert import DBExpert, payload_tables, quote_name
 from cmat_gym.envs.db.records import CHANGING
 from cmat_gym.envs.db.scorer import RULES, content_digest, read_answer, same_answer, table_hash
 from cmat_gym.envs.db.tasks import open_tasks
@@ -225,11 +225,11 @@ class DBEnv(TextEnv):
         return self._verdict[1]
 
     def _compare_tables(self) -> bool:
-        """Builtin tasks: every table as it should be, row by row. Official tasks: the official hash of the one table."""
+        """Builtin tasks: every table as it should be, row by row. Official ones: the official hash of the one table."""
         try:
             if self.rules == "strict" and "content" in self._payload:
-                return content_digest(self._current_tables()) == self._payload["content"]
-            return table_hash(self.backend.rows(self._payload["table"])) == self._payload["md5"]
+                return content_digest(self._current_tables()) == str(self._payload["content"])
+            return table_hash(self.backend.rows(self._payload["table"])) == str(self._payload["md5"])
         except MySQLError:  # the agent has dropped it
             return False
 
@@ -254,12 +254,10 @@ class DBEnv(TextEnv):
                 continue
             missing, extra = _less(wanted.rows, table.rows), _less(table.rows, wanted.rows)
             if missing or extra:
+                rows = {"missing_row": missing[0] if missing else "-", "extra_row": extra[0] if extra else "-"}
                 parts.append(
-                    prompts.DIFFERENCE.format(
-                        table=wanted.name, missing=len(missing), missing_row=(missing or ["-"])[0], extra=len(extra),
-                        extra_row=(extra or ["-"])[0],
-                    )
-                )  # fmt: skip
+                    prompts.DIFFERENCE.format(table=wanted.name, missing=len(missing), extra=len(extra), **rows)
+                )
         return "; ".join(parts) or prompts.NO_DIFFERENCE
 
     # What the agent is told -----------------------------------------------------------------------------------------
@@ -269,6 +267,12 @@ class DBEnv(TextEnv):
             return prompts.OPERATION.format(sql=call.arguments["query"])
         answers = call.arguments["answers"]
         return prompts.ANSWER.format(answers=answers if isinstance(answers, str) else prompts.answer_list(answers))
+
+    def _admissible(self) -> list[Call]:
+        """Looks at the tables, to start from (any other statement may be sent too)."""
+        names = [quote_name(name) for name, _, _ in self._payload["tables"]]
+        looks = ["SHOW TABLES", *(f"DESCRIBE {name}" for name in names), *(f"SELECT * FROM {name}" for name in names)]
+        return [Call("execute_sql", {"query": look}) for look in looks]
 
     def summary(self) -> str:
         """What came back, or the number of the error."""

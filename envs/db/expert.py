@@ -18,7 +18,7 @@ from cmat_gym.envs.db.dialect.errors import MySQLError
 from cmat_gym.envs.db.records import CHANGING
 from cmat_gym.envs.db.scorer import content_digest
 
-__all__ = ["DBExpert", "Step", "payload_tables"]
+__all__ = ["DBExpert", "Step", "payload_tables", "quote_name"]
 
 _THOUGHTS = {"INSERT": prompts.THINK_INSERT, "UPDATE": prompts.THINK_UPDATE, "DELETE": prompts.THINK_DELETE}
 
@@ -115,7 +115,8 @@ def _same(first: Table | None, second: Table) -> bool:
     return first is not None and content_digest([first]) == content_digest([second])
 
 
-def _quote(name: str) -> str:
+def quote_name(name: str) -> str:
+    """A name as MySQL reads it whatever is in it."""
     return "`" + name.replace("`", "``") + "`"
 
 
@@ -125,12 +126,14 @@ def _literal(value: str | None) -> str:
 
 def _repair(found: Table | None, wanted: Table) -> list[Step]:
     """Statements that make a table what it should be, whatever it is."""
-    name, statements = _quote(wanted.name), []
+    name, statements = quote_name(wanted.name), []
     if found is not None and found.columns != wanted.columns:
         statements.append(f"DROP TABLE {name}")
         found = None
     if found is None:
-        statements.append(f"CREATE TABLE {name} ({', '.join(f'{_quote(column)} TEXT' for column in wanted.columns)})")
+        statements.append(
+            f"CREATE TABLE {name} ({', '.join(f'{quote_name(column)} TEXT' for column in wanted.columns)})"
+        )
     elif found.rows:
         statements.append(f"DELETE FROM {name}")
     if wanted.rows:

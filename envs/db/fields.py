@@ -29,7 +29,7 @@ class Category(NamedTuple):
 
 
 class Number(NamedTuple):
-    """A column of whole numbers, and the words for more, less, most and least of it; without `total` no sum makes sense."""
+    """A column of whole numbers, with the words for more, less, most and least; without `total` no sum makes sense."""
 
     name: str
     low: int
@@ -48,7 +48,7 @@ class Number(NamedTuple):
 
 
 class Related(NamedTuple):
-    """A second table: each row names a person, belongs to one row of the main table, and has a category and a number."""
+    """A second table: a row names a person, belongs to one row of the main table, has a category and a number."""
 
     table: str
     thing: str
@@ -73,7 +73,7 @@ class Field(NamedTuple):
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the main table."""
-        return ("name", *(column.name for column in (*self.categories, *self.numbers)))
+        return ("name", *(column.name for column in self.categories), *(column.name for column in self.numbers))
 
     def noun(self, column: str) -> str:
         """A column of the main table in a sentence."""
@@ -130,7 +130,7 @@ def people() -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def labels(table: str, split: str) -> tuple[str, ...]:
-    """Names of things of one field that occur in one split only: six of eight for training, one each for dev and test."""
+    """Names of things that occur in one split only: six of eight for training, one each for dev and test."""
     field = next(field for field in fields() if field.table == table)
     names = (f"{adjective} {noun}" for adjective in _data()["adjectives"].split() for noun in field.nouns)
     lanes = ("dev", "test", *["train"] * 6)

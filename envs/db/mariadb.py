@@ -1,4 +1,4 @@
-"""A private MariaDB server: its data in memory, reached through a socket only this user can open, gone with the process.
+"""A private MariaDB server: its data in memory, reached through a socket of this user, gone with the process.
 
 The server is started once a process and shared by all environments in it.
 """

@@ -136,7 +136,7 @@ def _read(path: Path, data: bytes) -> list[Mapping[str, Any]]:
 
 @lru_cache(maxsize=1024)
 def _defects(tables: tuple[Table, ...], statement: str, md5: str) -> tuple[str, ...]:
-    """What is wrong with a record: tables that cannot be made, gold that does not give its own hash, or changes nothing."""
+    """What is wrong with a record: no table can be made, or gold does not give its own hash, or changes nothing."""
     engine = Engine("mariadb")
     try:
         engine.load("db", tables)

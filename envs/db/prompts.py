@@ -1,4 +1,4 @@
-"""Every string of the database world that an agent reads, apart from the questions (data/) and the server's own texts."""
+"""Every string of the database world that an agent reads, apart from questions (data/) and the server's own texts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from collections.abc import Sequence
 
 _TASK = """\
-You operate a MySQL database to answer a question about its tables, or to change them as you are told. You cannot see the \
-tables except by SQL. Every column is of type TEXT: write col + 0 to sort or compare by number. Send one statement at a \
-time; its result, or its error, comes back, cut after 800 characters. When you know the answer, or have made the change, \
-give your final answer: a list of strings, each one value. After a change any list will do. You have a limited number of \
-turns."""
+You operate a MySQL database to answer a question about its tables, or to change them as you are told. You cannot see \
+the tables except by SQL. Every column is of type TEXT: write col + 0 to sort or compare by number. Send one statement \
+at a time; its result, or its error, comes back, cut after 800 characters. When you know the answer, or have made the \
+change, give your final answer: a list of strings, each one value. After a change any list will do. You have a limited \
+number of turns."""
 
 TEXT_SYSTEM_PROMPT = f"""{_TASK}
 To run a statement, write
@@ -77,4 +77,7 @@ THINK_CHANGED = "The change is made, so I finish."
 # Why a change did not count, for the person who reads `info`.
 NO_DIFFERENCE = "the tables are as they should be, but the episode ended without an answer"
 MISSING_TABLE = "table {table} is gone"
-DIFFERENCE = "table {table}: {missing} expected rows are missing, such as {missing_row}; {extra} rows are not expected, such as {extra_row}"
+DIFFERENCE = (
+    "table {table}: {missing} expected rows are missing, such as {missing_row}; "
+    "{extra} rows are not expected, such as {extra_row}"
+)

@@ -186,7 +186,8 @@ def to_sql(program: Program) -> str:
             way = " DESC" if program.function == "DESC" else ""
             skip = f" OFFSET {program.offset}" if program.offset else ""
             by = quoted(program.by)
-            return f"SELECT {quoted(program.target)} FROM {source}{where} ORDER BY {by} + 0{way} LIMIT {program.limit}{skip}"
+            order = f"ORDER BY {by} + 0{way} LIMIT {program.limit}{skip}"
+            return f"SELECT {quoted(program.target)} FROM {source}{where} {order}"
         case "busiest":
             target = quoted(program.target)
             return f"SELECT {target} FROM {source}{where} GROUP BY {target} ORDER BY COUNT(*) DESC LIMIT 1"

@@ -143,7 +143,8 @@ class ServerBackend:
         )
         with self._agent.cursor() as cursor:
             cursor.execute(
-                f"SET SESSION sql_mode = '', group_concat_max_len = 1024, time_zone = '+00:00', sql_select_limit = {self._max_rows}, "
+                f"SET SESSION sql_mode = '', group_concat_max_len = 1024, time_zone = '+00:00', "
+                f"sql_select_limit = {self._max_rows}, "
                 f"timestamp = UNIX_TIMESTAMP('{NOW}'), lock_wait_timeout = 5, {limit}"
             )
 

@@ -1,6 +1,6 @@
 """Dates and times: reading, taking apart, shifting, and writing them as MySQL does.
 
-Values travel as text in ISO form. The clock stands still at `NOW`, so that an episode is the same whenever it is played.
+Values travel as text in ISO form. The clock stands still at `NOW`, so that an episode repeats.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def date_number(text: str) -> int:
 
 
 _SIMPLE_FIELDS = {
-    "YEAR": "year", "MONTH": "month", "DAY": "day", "DAYOFMONTH": "day", "HOUR": "hour", "MINUTE": "minute", "SECOND": "second",
+    "YEAR": "year", "MONTH": "month", "DAY": "day", "DAYOFMONTH": "day", "HOUR": "hour", "MINUTE": "minute",
+    "SECOND": "second",
 }  # fmt: skip
 _CLOCK = re.compile(r"\s*(-?)(\d{1,3}):(\d{1,2})(?::(\d{1,2}))?(?:\.\d*)?", re.A)
 
@@ -96,7 +97,7 @@ _CLOCK = re.compile(r"\s*(-?)(\d{1,3}):(\d{1,2})(?::(\d{1,2}))?(?:\.\d*)?", re.A
 def field(name: str, value: str | int | float) -> int | str | None:
     """One part of a date: YEAR, MONTHNAME, DAYOFWEEK, …"""
     if name in ("HOUR", "MINUTE", "SECOND") and isinstance(value, str) and (clock := _CLOCK.fullmatch(value)):
-        return int(clock["HOUR MINUTE SECOND".split().index(name) + 2] or 0)
+        return int(clock[["HOUR", "MINUTE", "SECOND"].index(name) + 2] or 0)
     when = moment(value)
     if when is None:
         return None
@@ -207,9 +208,11 @@ def format_date(value: str | int | float, pattern: str) -> str | None:
 
 
 _READERS = {
-    "Y": r"(?P<Y>\d{1,4})", "y": r"(?P<y>\d{1,2})", "m": r"(?P<m>\d{1,2})", "c": r"(?P<m>\d{1,2})", "d": r"(?P<d>\d{1,2})",
+    "Y": r"(?P<Y>\d{1,4})", "y": r"(?P<y>\d{1,2})", "m": r"(?P<m>\d{1,2})", "c": r"(?P<m>\d{1,2})",
+    "d": r"(?P<d>\d{1,2})",
     "e": r"(?P<d>\d{1,2})", "D": r"(?P<d>\d{1,2})(?:st|nd|rd|th)", "H": r"(?P<H>\d{1,2})", "k": r"(?P<H>\d{1,2})",
-    "h": r"(?P<h>\d{1,2})", "I": r"(?P<h>\d{1,2})", "l": r"(?P<h>\d{1,2})", "i": r"(?P<i>\d{1,2})", "s": r"(?P<s>\d{1,2})",
+    "h": r"(?P<h>\d{1,2})", "I": r"(?P<h>\d{1,2})", "l": r"(?P<h>\d{1,2})", "i": r"(?P<i>\d{1,2})",
+    "s": r"(?P<s>\d{1,2})",
     "S": r"(?P<s>\d{1,2})", "p": r"(?P<p>[AaPp][Mm])", "M": f"(?P<M>{'|'.join(MONTHS)})",
     "b": f"(?P<b>{'|'.join(month[:3] for month in MONTHS)})", "W": f"(?:{'|'.join(DAYS)})",
     "a": f"(?:{'|'.join(day[:3] for day in DAYS)})", "f": r"\d{1,6}", "%": "%",

@@ -14,12 +14,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from cmat_gym.envs.db.dialect.accumulators import AGGREGATES, WINDOW_AGGREGATES
 from cmat_gym.envs.db.dialect.collation import compare
+from cmat_gym.envs.db.dialect.definitions import Statement, create_table
 from cmat_gym.envs.db.dialect.errors import MySQLError
 from cmat_gym.envs.db.dialect.numbers import decimal_of
-from cmat_gym.envs.db.dialect.runtime import AGGREGATES, FUNCTIONS, WINDOW_AGGREGATES
+from cmat_gym.envs.db.dialect.runtime import FUNCTIONS
 from cmat_gym.envs.db.dialect.scopes import Catalog, Column, TableInfo
-from cmat_gym.envs.db.dialect.statements import Statement, compile_statement, create_table
+from cmat_gym.envs.db.dialect.statements import compile_statement
 from cmat_gym.envs.db.dialect.types import Kind
 
 __all__ = ["Engine", "Table"]
@@ -85,11 +87,11 @@ class Engine:
         for name, (count, function) in FUNCTIONS.items():
             connection.create_function(name, count, self._guarded(function), deterministic=True)
         for name, (count, aggregate) in AGGREGATES.items():
-            connection.create_aggregate(name, count, self._guarded_aggregate(aggregate))  # type: ignore[arg-type]
+            connection.create_aggregate(name, count, self._guarded_aggregate(aggregate))
         for name, (count, aggregate) in WINDOW_AGGREGATES.items():
             connection.create_window_function(name, count, aggregate)
         connection.execute("PRAGMA trusted_schema = OFF")
-        # Automatic indexes come with Bloom filters that take texts of unequal length for unequal, whatever the collation.
+        # Automatic indexes come with Bloom filters, which take texts of unequal length for unequal in any collation.
         connection.execute("PRAGMA automatic_index = OFF")
         connection.execute(f"PRAGMA max_page_count = {MAX_BYTES // 4096}")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE + (1 << 16))
@@ -287,10 +289,11 @@ class Engine:
 
     def dump(self) -> list[Any]:
         """The whole database as a JSON-able value."""
-        return [
-            [t.name, [[c.name, c.kind.value, c.scale, c.declared] for c in t.columns], [list(row) for row in self.rows(t.name)]]
-            for t in self.catalog.tables.values()
-        ]  # fmt: skip
+        found: list[Any] = []
+        for table in self.catalog.tables.values():
+            columns = [[column.name, column.kind.value, column.scale, column.declared] for column in table.columns]
+            found.append([table.name, columns, [list(row) for row in self.rows(table.name)]])
+        return found
 
     def restore(self, database: str, dump: Iterable[Any]) -> None:
         """Make the database what `dump` gave."""

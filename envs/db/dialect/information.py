@@ -98,11 +98,11 @@ _COLUMNS = (
 
 def information_source(catalog: Catalog, name: str) -> tuple[str, tuple[Column, ...]]:
     """SQLite text and columns of a table of information_schema."""
+    names: tuple[str, ...]
+    rows: list[Row]
     if same(name, "TABLES"):
         names = _TABLES
-        rows: list[Row] = [
-            ("def", catalog.database, table, "BASE TABLE", "InnoDB", COLLATION) for table in catalog.tables
-        ]
+        rows = [("def", catalog.database, table, "BASE TABLE", "InnoDB", COLLATION) for table in catalog.tables]
     elif same(name, "COLUMNS"):
         names = _COLUMNS
         rows = [

@@ -16,7 +16,7 @@ from sqlglot import expressions as exp
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.errors import ParseError, TokenError
 from sqlglot.parsers.mysql import MySQLParser
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from cmat_gym.envs.db.dialect.errors import MySQLError, syntax_error
 
@@ -26,8 +26,8 @@ FLAVOURS = ("mysql", "mariadb")
 _SPECIAL_FORMS = ("CAST", "CONVERT", "EXTRACT", "TRIM", "POSITION", "SUBSTRING", "SUBSTR", "GROUP_CONCAT")
 _COMMA_PAIRS = {TokenType.COMMA, TokenType.FROM, TokenType.R_PAREN, TokenType.WHERE, TokenType.ORDER_BY}
 _FOREIGN = {
-    TokenType.DCOLON, TokenType.L_BRACKET, TokenType.R_BRACKET, TokenType.L_BRACE, TokenType.ILIKE, TokenType.SIMILAR_TO,
-    TokenType.QUALIFY, TokenType.DCOLONQMARK,
+    TokenType.DCOLON, TokenType.L_BRACKET, TokenType.R_BRACKET, TokenType.L_BRACE, TokenType.ILIKE,
+    TokenType.SIMILAR_TO, TokenType.QUALIFY, TokenType.DCOLONQMARK,
 }  # fmt: skip
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of every statement it keeps as a plain command

@@ -5,6 +5,7 @@ Names start with `my_`. All are pure. An argument of None (NULL) gives None unle
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import math
 import re
@@ -18,10 +19,9 @@ from cmat_gym.envs.db.dialect.errors import MySQLError
 from cmat_gym.envs.db.dialect.numbers import decimal_of, decimal_text, real_of, real_text, round_half_away
 from cmat_gym.envs.db.dialect.patterns import like, regexp
 
-__all__ = ["AGGREGATES", "FUNCTIONS", "WINDOW_AGGREGATES"]
+__all__ = ["FUNCTIONS"]
 
 MAX_TEXT = 1 << 20  # characters; a function that would make more gives NULL, as with max_allowed_packet
-GROUP_CONCAT_MAX = 1024  # bytes
 
 
 # Text ----------------------------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ def _substring_index(text: str, delimiter: str, count: int) -> str:
 
 
 def _locate(piece: str, text: str, start: int = 1) -> int:
-    """The server compares the piece with as many bytes of the text, so `o` is not found in `Köln`, nor `ö` in `Koln`."""
+    """The server compares the piece with as many bytes of the text, so `o` is not found in `Köln`."""
     if start < 1 or start - 1 > len(text):
         return 0
     if text.isascii() and piece.isascii():
@@ -365,7 +365,8 @@ _STRICT: dict[str, tuple[int, Callable[..., Any]]] = {
     "round_real": (2, _round_real), "truncate_real": (2, _truncate_real),
     "round_decimal": (2, round_half_away), "truncate_decimal": (2, lambda v, digits: round_half_away(v, digits, True)),
     "mod": (2, _mod), "divide": (3, _divide), "unsigned": (1, _unsigned), "check_unsigned": (1, _check_unsigned),
-    "unsigned_text": (1, lambda value: str(value if value >= 0 else value + (1 << 64))), "int_div": (2, _int_div), "power": (2, _power), "log": (2, _log),
+    "unsigned_text": (1, lambda value: str(value if value >= 0 else value + (1 << 64))), "int_div": (2, _int_div),
+    "power": (2, _power), "log": (2, _log),
     "ceil": (1, math.ceil), "floor": (1, math.floor), "sign": (1, lambda value: (value > 0) - (value < 0)),
     **{
         name: (1, _maths(getattr(math, name)))
@@ -374,14 +375,15 @@ _STRICT: dict[str, tuple[int, Callable[..., Any]]] = {
     "ln": (1, _maths(math.log)), "atan2": (2, math.atan2),
     "date": (1, _date), "datetime": (1, _datetime), "time": (1, _time), "comparable_date": (1, _comparable_date),
     "date_number": (1, dates.date_number), "date_field": (2, dates.field), "date_shift": (4, dates.shift),
-    "date_difference": (3, dates.difference), "date_format": (2, dates.format_date), "str_to_date": (3, dates.str_to_date),
+    "date_difference": (3, dates.difference), "date_format": (2, dates.format_date),
+    "str_to_date": (3, dates.str_to_date),
     "date_from_days": (1, lambda days: _date_of_days(days)),
 }  # fmt: skip
 
 
 def _date_of_days(days: int) -> str | None:
     ordinal = days - 365
-    return dates.datetime.date.fromordinal(ordinal).isoformat() if 1 <= ordinal < 3_652_060 else None
+    return datetime.date.fromordinal(ordinal).isoformat() if 1 <= ordinal < 3_652_060 else None
 
 
 FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
@@ -393,152 +395,3 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "my_random": (2, _random),
 }
 """Name -> number of arguments (-1: any) and function."""
-
-
-# Aggregates ----------------------------------------------------------------------------------------------------------
-
-
-class _First:
-    """The value of the first row of a group: what MySQL shows for a column that is not grouped by."""
-
-    def __init__(self) -> None:
-        self.value: Any = None
-        self.seen = False
-
-    def step(self, value: Any) -> None:
-        if not self.seen:
-            self.value, self.seen = value, True
-
-    def finalize(self) -> Any:
-        return self.value
-
-
-class _One(_First):
-    """The value of a scalar subquery, which must have one row at most."""
-
-    def step(self, value: Any) -> None:
-        if self.seen:
-            raise MySQLError(1242, "Subquery returns more than 1 row")
-        super().step(value)
-
-
-class _Sum:
-    """Added one after the other as the server does; SQLite's own sum compensates rounding errors in newer versions."""
-
-    def __init__(self) -> None:
-        self.total: Any = 0
-        self.count = 0
-
-    def step(self, value: Any) -> None:
-        if value is not None:
-            self.total += value
-            self.count += 1
-
-    def inverse(self, value: Any) -> None:
-        if value is not None:
-            self.total -= value
-            self.count -= 1
-
-    def value(self) -> Any:
-        return self._number(self.total) if self.count else None
-
-    def finalize(self) -> Any:
-        return self.value()
-
-    def _number(self, total: Any) -> Any:
-        return float(total) if isinstance(total, int) and abs(total) >= 1 << 63 else total
-
-
-class _Average(_Sum):
-    def value(self) -> Any:
-        return self.total / self.count if self.count else None
-
-
-class _Spread:
-    """Variance and standard deviation, by Welford's recurrence."""
-
-    sample = False
-    root = False
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean = self.squares = 0.0
-
-    def step(self, value: float | None) -> None:
-        if value is not None:
-            self.count += 1
-            delta = value - self.mean
-            self.mean += delta / self.count
-            self.squares += delta * (value - self.mean)
-
-    def finalize(self) -> float | None:
-        if self.count <= self.sample:
-            return None
-        variance = self.squares / (self.count - self.sample)
-        return math.sqrt(variance) if self.root else variance
-
-
-class _SampleVariance(_Spread):
-    sample = True
-
-
-class _Deviation(_Spread):
-    root = True
-
-
-class _SampleDeviation(_Spread):
-    sample = root = True
-
-
-class _CountDistinct:
-    """COUNT(DISTINCT a, b, …): rows with a NULL do not count; texts are told apart by collation."""
-
-    def __init__(self) -> None:
-        self.seen: set[tuple[Any, ...]] = set()
-
-    def step(self, *values: Any) -> None:
-        if None not in values:
-            self.seen.add(tuple(key(value) if isinstance(value, str) else value for value in values))
-
-    def finalize(self) -> int:
-        return len(self.seen)
-
-
-class _Concat:
-    """GROUP_CONCAT(value, separator, distinct, directions, sort key, …), cut at 1,024 bytes."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, tuple[Any, ...]]] = []
-        self.separator = ","
-        self.distinct = False
-        self.directions = ""
-
-    def step(self, value: str | None, separator: str, distinct: int, directions: str, *keys: Any) -> None:
-        self.separator, self.distinct, self.directions = separator, bool(distinct), directions
-        if value is not None and len(self.rows) < 100_000:
-            self.rows.append((value, keys))
-
-    def finalize(self) -> str | None:
-        if not self.rows:
-            return None
-        for place in reversed(range(len(self.directions))):
-            self.rows.sort(key=lambda row, place=place: _sort_key(row[1][place]), reverse=self.directions[place] == "d")  # type: ignore[misc]
-        texts = [value for value, _ in self.rows]
-        if self.distinct:
-            texts = list({key(text): text for text in reversed(texts)}.values())[::-1]
-        joined = self.separator.join(texts)
-        return joined.encode()[:GROUP_CONCAT_MAX].decode(errors="ignore")
-
-
-def _sort_key(value: Any) -> tuple[int, Any]:
-    if value is None:
-        return 0, 0
-    return (2, key(value)) if isinstance(value, str) else (1, value)
-
-
-AGGREGATES: dict[str, tuple[int, type]] = {
-    "my_first": (1, _First), "my_one": (1, _One), "my_sum": (1, _Sum), "my_avg": (1, _Average),
-    "my_var_pop": (1, _Spread), "my_var_samp": (1, _SampleVariance), "my_std_pop": (1, _Deviation),
-    "my_std_samp": (1, _SampleDeviation), "my_count_distinct": (-1, _CountDistinct), "my_group_concat": (-1, _Concat),
-}  # fmt: skip
-WINDOW_AGGREGATES: dict[str, tuple[int, type]] = {"my_win_sum": (1, _Sum), "my_win_avg": (1, _Average)}
