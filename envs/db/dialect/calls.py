@@ -9,7 +9,7 @@ from sqlglot import expressions as exp
 
 from cmat_gym.envs.db.dialect.aggregates import AGGREGATES, WINDOW_ONLY, AggregateCompiler
 from cmat_gym.envs.db.dialect.dates import TIME_LETTERS
-from cmat_gym.envs.db.dialect.errors import MySQLError
+from cmat_gym.envs.db.dialect.errors import MySQLError, syntax_error
 from cmat_gym.envs.db.dialect.signatures import MANY, SIMPLE, Simple
 from cmat_gym.envs.db.dialect.types import (
     MAX_SCALE,
@@ -29,6 +29,11 @@ __all__ = ["CallCompiler"]
 
 VERSIONS = {"mysql": "8.0.36", "mariadb": "10.11.19-MariaDB"}
 _PLACES = re.compile(r"\{(\d?)\}")
+_OWN_GRAMMAR = frozenset(
+    ("LEFT", "RIGHT", "MOD", "REPEAT", "REPLACE", "INSERT", "TRUNCATE", "ASCII", "CHAR", "COALESCE", "FORMAT", "YEAR",
+     "MONTH", "DAY", "HOUR", "MINUTE", "SECOND", "QUARTER", "DATE", "TIME", "WEEK")
+)  # fmt: skip
+"""Functions that are part of MySQL's grammar: a wrong number of arguments is a syntax error."""
 _ONLY_MYSQL = frozenset(("REGEXP_LIKE", "ANY_VALUE"))
 
 
@@ -77,6 +82,8 @@ class CallCompiler(AggregateCompiler):
 
     def _count(self, name: str, arguments: list[exp.Expr], low: int, high: int) -> None:
         if not low <= len(arguments) <= high:
+            if name in _OWN_GRAMMAR:
+                raise syntax_error(self.sql, max(0, self.sql.upper().find(")", self.sql.upper().find(name))))
             raise MySQLError(1582, f"Incorrect parameter count in the call to native function '{name}'")
 
     # Functions whose type depends on their arguments ------------------------------------------------------------------

@@ -78,6 +78,8 @@ class DefinitionCompiler(QueryCompiler):
 
     def _create(self, node: exp.Expr) -> Statement:
         schema = node.this
+        if str(node.args.get("kind")).upper() in ("DATABASE", "SCHEMA"):
+            raise MySQLError(1044, f"Access denied for user 'agent'@'localhost' to database '{schema.name}'")
         if (
             str(node.args.get("kind")).upper() != "TABLE"
             or not isinstance(schema, exp.Schema)

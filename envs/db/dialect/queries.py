@@ -131,6 +131,8 @@ class QueryCompiler(SourceCompiler):
 
     def _select(self, node: exp.Expr) -> Query:
         arguments = node.args
+        if not node.expressions:
+            raise syntax_error(self.sql, len(self.sql))
         for name in _UNREAD:
             if arguments.get(name):
                 raise syntax_error(self.sql, max(0, self.sql.upper().find(name.upper())))
