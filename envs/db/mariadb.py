@@ -67,8 +67,10 @@ class PrivateServer:
         self.folder = Path(tempfile.mkdtemp(prefix="cmat-db-", dir=base))
         self.socket = str(self.folder / "socket")
         self._process: subprocess.Popen[bytes] | None = None
+        scratch = self.folder / "tmp"  # two servers that start at once must not share one
+        scratch.mkdir()
         user = self._unprivileged_user()
-        common = ("--no-defaults", *user, f"--datadir={self.folder / 'data'}", *STORAGE)
+        common = ("--no-defaults", *user, f"--datadir={self.folder / 'data'}", f"--tmpdir={scratch}", *STORAGE)
         try:
             self._run(
                 installer, *common, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"
@@ -86,6 +88,7 @@ class PrivateServer:
         known = {entry.pw_name for entry in pwd.getpwall()}
         name = "mysql" if "mysql" in known else "nobody"
         shutil.chown(self.folder, name)
+        shutil.chown(self.folder / "tmp", name)
         return (f"--user={name}",)
 
     def _run(self, *command: str) -> None:

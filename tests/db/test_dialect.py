@@ -27,7 +27,8 @@ RESULTS: list[tuple[str, list[tuple[Any, ...]]]] = [
     ("SELECT SUM(Length), AVG(`Prize Money`), COUNT(*), COUNT(Port) FROM boats", [(77.5, 228.25, 5, 4)]),
     ("SELECT SUM(Length) FROM boats WHERE Name = 'nobody'", [(None,)]),
     ("SELECT SUM(CAST(Length AS SIGNED)), AVG(CAST(Length AS SIGNED)) FROM boats", [(Decimal(77), Decimal("15.4000"))]),
-    ("SELECT 5/2, 5 DIV 2, 1.5 * 2, 7 % 4, 1/3*3, 5/0", [(Decimal("2.5000"), 2, Decimal("3.0"), 3, Decimal("1.0000"), None)]),
+    ("SELECT 5/2, 5 DIV 2, 1.5 * 2, 7 % 4, 1/3*3, 5/0",
+     [(Decimal("2.5000"), 2, Decimal("3.0"), 3, Decimal("1.0000"), None)]),
     # case, accents and trailing spaces
     ("SELECT Name FROM boats WHERE Name = 'HERON '", [("Heron",)]),
     ("SELECT Name FROM boats WHERE Name = 'eclair'", [("Éclair",)]),
@@ -45,10 +46,12 @@ RESULTS: list[tuple[str, list[tuple[Any, ...]]]] = [
     ("SELECT Name FROM boats ORDER BY Length + 0 DESC, Name LIMIT 1, 2", [("Heron",), ("Éclair",)]),
     ("SELECT Name AS n FROM boats ORDER BY n DESC LIMIT 2 OFFSET 1", [("Owl",), ("O'Neil",)]),
     ("SELECT Name, COUNT(*) FROM boats", [("Heron", 5)]),
-    ("SELECT Port p, MAX(Length + 0) m FROM boats GROUP BY p HAVING m > 10 ORDER BY m", [("Lyon", 12.0), ("Köln", 40.0)]),
+    ("SELECT Port p, MAX(Length + 0) m FROM boats GROUP BY p HAVING m > 10 ORDER BY m",
+     [("Lyon", 12.0), ("Köln", 40.0)]),
     ("SELECT COUNT(*) FROM boats HAVING COUNT(*) > 9", []),
     ("SELECT Name FROM boats HAVING Name = 'owl'", [("Owl",)]),
-    ("SELECT GROUP_CONCAT(Name ORDER BY Length + 0, Name DESC SEPARATOR '; ') FROM boats WHERE Length < 10", [("wren; O'Neil; Éclair",)]),
+    ("SELECT GROUP_CONCAT(Name ORDER BY Length + 0, Name DESC SEPARATOR '; ') FROM boats WHERE Length < 10",
+     [("wren; O'Neil; Éclair",)]),
     ("SELECT COUNT(DISTINCT Port, Length) FROM boats", [(4,)]),
     # subqueries
     ("SELECT Name FROM boats WHERE Length = (SELECT MAX(Length + 0) FROM boats)", [("Owl",)]),
@@ -56,12 +59,16 @@ RESULTS: list[tuple[str, list[tuple[Any, ...]]]] = [
     ("SELECT Name FROM boats b WHERE EXISTS (SELECT 1 FROM crew WHERE Boat = b.Name AND Age > 40)", [("Heron",)]),
     ("SELECT Name FROM boats WHERE Length >= ALL (SELECT Length + 0 FROM boats)", [("Owl",)]),
     ("SELECT v FROM (SELECT COUNT(*) AS v FROM crew GROUP BY Boat) AS d ORDER BY v", [(1,), (2,)]),
-    ("WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 4) SELECT SUM(n) FROM c", [(Decimal(10),)]),
+    ("WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 4) SELECT SUM(n) FROM c",
+     [(Decimal(10),)]),
     ("SELECT Port FROM boats UNION SELECT 'LYON'", [("Lyon",), ("Köln",), (None,)]),
-    ("SELECT Name, RANK() OVER (ORDER BY Length + 0) FROM boats ORDER BY 2, 1 LIMIT 3", [("wren", 1), ("Éclair", 2), ("O'Neil", 2)]),
+    ("SELECT Name, RANK() OVER (ORDER BY Length + 0) FROM boats ORDER BY 2, 1 LIMIT 3",
+     [("wren", 1), ("Éclair", 2), ("O'Neil", 2)]),
     # functions
-    ("SELECT CONCAT(5/2, '-', 1.50), CONCAT_WS(',', 'a', NULL, 'b'), IF('a', 1, 2), IFNULL(NULL, 'x')", [("2.5000-1.50", "a,b", 2, "x")]),
-    ("SELECT ROUND(2.5), ROUND('2.5'), ROUND('3.456', 1), FORMAT(1234567.891, 2)", [(Decimal(3), 2.0, 3.5, "1,234,567.89")]),
+    ("SELECT CONCAT(5/2, '-', 1.50), CONCAT_WS(',', 'a', NULL, 'b'), IF('a', 1, 2), IFNULL(NULL, 'x')",
+     [("2.5000-1.50", "a,b", 2, "x")]),
+    ("SELECT ROUND(2.5), ROUND('2.5'), ROUND('3.456', 1), FORMAT(1234567.891, 2)",
+     [(Decimal(3), 2.0, 3.5, "1,234,567.89")]),
     ("SELECT SUBSTRING_INDEX('a.b.c', '.', -2), LOCATE('R', 'heron'), LPAD('7', 3, '0'), MD5('a')",
      [("b.c", 3, "007", "0cc175b9c0f1b6a831c399e269772661")]),
     ("SELECT CAST(REPLACE('1,250', ',', '') AS UNSIGNED) + 1, CAST('12.7abc' AS SIGNED), CAST('9.99' AS DECIMAL(5,1))",
@@ -82,7 +89,8 @@ ERRORS: list[tuple[str, int]] = [
     ("SELEC 1", 1064), ("SELECT Name FROM boats WHERE", 1064), ("SELECT Name,, Port FROM boats", 1064),
     ("SELECT * FROM 'boats'", 1064), ('SELECT * FROM "boats"', 1064), ("SELECT Name FROM boats; SELECT 2", 1064),
     ("SELECT Name FROM boats WHERE Name = 'x", 1064), ("SELECT Name, * FROM boats", 1064), ("", 1065), (";", 1065),
-    ("SELECT [Name] FROM boats", 1064), ("SELECT Name::text FROM boats", 1064), ("SELECT Prize Money, Port FROM boats", 1054),
+    ("SELECT [Name] FROM boats", 1064), ("SELECT Name::text FROM boats", 1064),
+    ("SELECT Prize Money, Port FROM boats", 1054),
     ("SELECT a.Name FROM boats a FULL OUTER JOIN crew b ON 1", 1064), ("SELECT Name FROM boats ORDER BY 9", 1054),
     ("SELECT nope FROM boats", 1054), ("SELECT b.nope FROM boats b", 1054), ("SELECT boats.Name FROM boats b", 1054),
     ("SELECT Name FROM boats WHERE m > 1", 1054), ("SELECT Name FROM boats HAVING Length > 1", 1054),
@@ -97,7 +105,8 @@ ERRORS: list[tuple[str, int]] = [
     ("SELECT * FROM (SELECT 1)", 1248), ("SELECT Name FROM boats WHERE Name IN (SELECT Boat FROM crew LIMIT 1)", 1235),
     ("SELECT NOSUCH(1)", 1305), ("SELECT LEFT('a')", 1064), ("SELECT Name FROM boats WHERE Name REGEXP '['", 1139),
     ("SELECT * FROM mysql.user", 1142), ("USE mysql", 1044), ("CREATE DATABASE x", 1044),
-    ("SELECT 1 INTO OUTFILE '/tmp/x'", 1227), ("SELECT CAST(1 AS UNSIGNED) - 2", 1690), ("CREATE TABLE crew (a TEXT)", 1050),
+    ("SELECT 1 INTO OUTFILE '/tmp/x'", 1227), ("SELECT CAST(1 AS UNSIGNED) - 2", 1690),
+    ("CREATE TABLE crew (a TEXT)", 1050),
 ]  # fmt: skip
 MARIADB_SAYS = {"SELECT * FROM (SELECT 1)": 1064}
 """Statements for which MariaDB has another number than MySQL 8, which the embedded engine follows."""
@@ -125,7 +134,10 @@ def test_error_numbers(backend: Backend, sql: str, code: int) -> None:
     [
         ("UPDATE boats SET Length = Length + 1, Port = Length WHERE Name = 'heron'", ("Heron", "13", "13", "1,250")),
         ("UPDATE boats SET Length = 2.50 WHERE Name = 'HERON'", ("Heron", "Lyon", "2.50", "1,250")),
-        ("UPDATE boats b JOIN crew c ON b.Name = c.Boat SET b.Port = c.Name WHERE c.Age > 40", ("Heron", "bo", "12", "1,250")),
+        (
+            "UPDATE boats b JOIN crew c ON b.Name = c.Boat SET b.Port = c.Name WHERE c.Age > 40",
+            ("Heron", "bo", "12", "1,250"),
+        ),
         ("UPDATE boats SET Port = NULL ORDER BY Name DESC LIMIT 4", ("Éclair", "koln", "9", "12 pts")),
     ],
 )
@@ -139,7 +151,12 @@ def test_insert_and_delete(backend: Backend) -> None:
     backend.execute("INSERT INTO crew SELECT Name, Port, Length + 1 FROM boats WHERE Length > 12")
     backend.execute("DELETE FROM crew WHERE Age < 31 ORDER BY Age LIMIT 1")
     backend.execute("DELETE c FROM crew c JOIN boats b ON c.Boat = b.Name WHERE c.Name = 'bo'")
-    assert backend.rows("crew") == [("ada", "HERON", "30"), ("5", "x", None), ("1.50", None, None), ("Owl", "Köln", "41")]
+    assert backend.rows("crew") == [
+        ("ada", "HERON", "30"),
+        ("5", "x", None),
+        ("1.50", None, None),
+        ("Owl", "Köln", "41"),
+    ]
 
 
 def test_tables_can_be_made_and_changed(backend: Backend) -> None:
@@ -181,7 +198,9 @@ def test_columns_of_the_wildest_names() -> None:
     engine.load("db", [Table("wild table; --", names, (tuple(str(n) for n in range(len(names))),))])
     for number, name in enumerate(names):
         quoted = name.replace("`", "``")
-        assert engine.execute(f"SELECT `{quoted}` FROM `wild table; --` WHERE `{quoted}` = '{number}'") == [(str(number),)]
+        assert engine.execute(f"SELECT `{quoted}` FROM `wild table; --` WHERE `{quoted}` = '{number}'") == [
+            (str(number),)
+        ]
     with pytest.raises(MySQLError, match="1166"):
         engine.load("db", [Table("t", ("a", ""), ())])
     with pytest.raises(MySQLError, match="1060"):
@@ -209,31 +228,46 @@ def test_greedy_statements_end_with_an_error(engine: Engine, sql: str) -> None:
 
 
 def test_huge_values_are_null_and_huge_results_are_cut(engine: Engine) -> None:
-    assert engine.execute("SELECT REPEAT('a', 1000000000), LPAD('a', 1000000000, 'b'), SPACE(999999999)") == [(None,) * 3]
+    assert engine.execute("SELECT REPEAT('a', 1000000000), LPAD('a', 1000000000, 'b'), SPACE(999999999)") == [
+        (None,) * 3
+    ]
     assert len(engine.execute("SELECT 1 FROM boats a, boats b, boats c, boats d, boats e, boats f")) == engine.max_rows
+
+
+def _grow(engine: Engine) -> None:
+    for _ in range(30):
+        engine.execute("INSERT INTO crew SELECT * FROM crew")
 
 
 def test_a_table_cannot_grow_without_end(engine: Engine) -> None:
     engine.execute("UPDATE crew SET Name = REPEAT('x', 20000)")
-    with pytest.raises(MySQLError, match="1114|3024"):
-        for _ in range(30):
-            engine.execute("INSERT INTO crew SELECT * FROM crew")
+    with pytest.raises(MySQLError, match=r"^(1114|3024) ") as caught:
+        _grow(engine)
+    assert caught.value.code in (1114, 3024)
     engine.load("db", [BOATS])
     assert engine.execute("SELECT COUNT(*) FROM boats") == [(5,)]
 
 
+WORDS = """
+SELECT FROM WHERE boats crew Name Length ( ) , * = + - / ' " ` 1 'a' GROUP BY ORDER LIMIT IN AND NOT UNION COUNT SUM UPDATE
+SET INSERT INTO VALUES DELETE JOIN ON AS . ; CASE WHEN THEN END NULL LIKE HAVING DISTINCT EXISTS WITH x ALL
+""".split()
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.text(st.characters(exclude_categories=()), max_size=80) | st.lists(
-    st.sampled_from("SELECT FROM WHERE boats crew Name Length ( ) , * = + - / ' \" ` 1 'a' GROUP BY ORDER LIMIT IN AND NOT "
-                    "UNION COUNT SUM UPDATE SET INSERT INTO VALUES DELETE JOIN ON AS . ; CASE WHEN END NULL LIKE HAVING".split()),
-    max_size=14).map(" ".join))  # fmt: skip
+@given(
+    st.text(st.characters(exclude_categories=()), max_size=80)
+    | st.lists(st.sampled_from(WORDS), max_size=14).map(" ".join)
+)
 def test_no_text_breaks_the_engine(text: str) -> None:
     """Whatever is sent: rows, or an error of MySQL's; never another exception, never one of ours about SQLite."""
     _fuzzed.load("db", [BOATS])
+    code = 0
     try:
         assert isinstance(_fuzzed.execute(text), list)
     except MySQLError as error:
-        assert error.code != 1105, f"SQLite refused what the compiler made of {text!r}"
+        code = error.code
+    assert code != 1105, f"SQLite refused what the compiler made of {text!r}"
 
 
 _fuzzed = Engine()
@@ -266,7 +300,15 @@ def test_collation() -> None:
     assert collation.same("Montréal  ", "MONTREAL")
     assert collation.same("Straße", "strase")
     assert not collation.same(" a", "a")
-    assert sorted(["b", "A", "ä", "_", "1", "a b", "a\tb"], key=collation.key) == ["1", "A", "ä", "a\tb", "a b", "b", "_"]
+    assert sorted(["b", "A", "ä", "_", "1", "a b", "a\tb"], key=collation.key) == [
+        "1",
+        "A",
+        "ä",
+        "a\tb",
+        "a b",
+        "b",
+        "_",
+    ]
     assert collation.compare("a", "a\t") > 0, "a missing character counts as a space"
     assert collation.compare("a", "a ") == 0
 
@@ -275,7 +317,8 @@ def test_collation() -> None:
     ("text", "pattern", "expected"),
     [
         ("Heron", "h%", True), ("Heron", "%ERO%", True), ("Heron", "_eron", True), ("Heron", "eron", False),
-        ("50%", "50\\%", True), ("505", "50\\%", False), ("a_b", "a\\_b", True), ("axb", "a\\_b", False), ("", "", True),
+        ("50%", "50\\%", True), ("505", "50\\%", False), ("a_b", "a\\_b", True), ("axb", "a\\_b", False),
+        ("", "", True),
         ("", "%", True), ("Owl ", "owl", False), ("Köln", "kol_", True), ("a\nb", "a%b", True), ("aab", "a%a%b", True),
     ],
 )  # fmt: skip

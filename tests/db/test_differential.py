@@ -38,9 +38,7 @@ def test_hypothesis_finds_no_difference(mariadb: Backend) -> None:
     """Where it does, it shrinks the statement."""
     ours = Engine("mariadb")
 
-    @settings(
-        max_examples=50, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=50, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(st.randoms(use_true_random=False))
     def run(chance: random.Random) -> None:
         tables = sample_tables(chance)
@@ -66,11 +64,16 @@ def test_the_comparison_sees_differences(mariadb: Backend) -> None:
     assert compare(ours, mariadb, "SELECT Name FROM teams").kind == "error"
 
 
+WORDS = (
+    "JOIN", "LEFT JOIN", "RIGHT JOIN", "GROUP BY", "HAVING", "UNION", "EXISTS", "NOT IN", "> ALL", "= ANY", "WITH", "LIMIT",
+    "DISTINCT", "INSERT", "UPDATE", "DELETE", "CASE", "REGEXP", "LIKE", "BETWEEN", "SHOW", "DESCRIBE",
+)  # fmt: skip
+
+
 def test_the_grammar_covers_the_language() -> None:
     chance = random.Random(0)
     text = " ".join(Grammar(chance).statement() for _ in range(1000)).upper()
-    for word in ("JOIN", "LEFT JOIN", "RIGHT JOIN", "GROUP BY", "HAVING", "UNION", "EXISTS", "NOT IN", "> ALL", "= ANY", "WITH",
-                 "DISTINCT", "LIMIT", "INSERT", "UPDATE", "DELETE", "CASE", "REGEXP", "LIKE", "BETWEEN", "SHOW", "DESCRIBE"):  # fmt: skip
+    for word in WORDS:
         assert word in text
     assert set(TABLES) == {"teams", "players", "games"}
     assert Grammar(random.Random(3)).statement() == Grammar(random.Random(3)).statement()

@@ -46,7 +46,9 @@ def test_every_stored_hash_is_reproduced(tasks: OfficialDBTasks, where: str, req
 
 
 @pytest.mark.parametrize("rules", RULES)
-def test_gold_scores_one_and_nothing_scores_zero(tasks: OfficialDBTasks, data_file: Callable[[str], Path], rules: str) -> None:
+def test_gold_scores_one_and_nothing_scores_zero(
+    tasks: OfficialDBTasks, data_file: Callable[[str], Path], rules: str
+) -> None:
     env = gym.make("cmat/DB-v0", source=data_file(DEV), split="dev", rules=rules, memory=None)
     for index in range(len(tasks.split("dev"))):
         _, info = env.reset(options={"task": index})
@@ -72,7 +74,9 @@ def test_v02_counts_a_change_whatever_the_episode_ends_with(data_file: Callable[
         assert (reward, terminated, truncated) == (expected, False, True)
 
 
-def test_the_record_without_a_column_name_is_flagged_and_played_without_its_table(data_file: Callable[[str], Path]) -> None:
+def test_the_record_without_a_column_name_is_flagged_and_played_without_its_table(
+    data_file: Callable[[str], Path],
+) -> None:
     env = gym.make("cmat/DB-v0", source=data_file(DEV), split="dev", memory=None)
     env.reset(options={"task": 5})
     assert base_env(env).task.payload["defects"] == ["the table cannot be made: 1166 (42000): Incorrect column name ''"]
@@ -90,7 +94,9 @@ def test_observations_are_the_officials(tasks: OfficialDBTasks, data_file: Calla
     rows = [tuple(str(value) for value in row) for row in record["table"]["table_info"]["rows"]]
     shown = env.step(f"Operation\n```sql\nSELECT * FROM {record['table']['table_name']}\n```")[0]
     assert shown == str(rows)[:800] + "[TRUNCATED]"
-    shown = env.step(f"Operation\n```sql\nSELECT Floors FROM {record['table']['table_name']} WHERE Name = 'capitol square'\n```")[0]
+    shown = env.step(
+        f"Operation\n```sql\nSELECT Floors FROM {record['table']['table_name']} WHERE Name = 'capitol square'\n```"
+    )[0]
     assert shown == "[('26',)]"
 
 
@@ -116,7 +122,8 @@ def test_queries_gold_select_prints_the_label_where_it_can_be_run(tasks: Officia
 RECORD: dict[str, Any] = {
     "description": "Which boat is the longest?", "label": ["Heron"], "type": ["ranking"], "source": "cmat",
     "table": {"table_name": "boats", "table_info": {
-        "columns": [{"name": "Name", "type": "TEXT"}, {"name": "Length", "type": "INT"}], "rows": [["Heron", 12], ["Wren", None]]}},
+        "columns": [{"name": "Name", "type": "TEXT"}, {"name": "Length", "type": "INT"}],
+        "rows": [["Heron", 12], ["Wren", None]]}},
     "add_description": "The name of this table is boats, and the headers of this table are Name,Length.",
     "sql": {"query": "SELECT Name FROM boats ORDER BY Length+0 DESC LIMIT 1;"},
 }  # fmt: skip
@@ -132,7 +139,11 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     change = {**RECORD, "type": ["UPDATE"], "label": ["UPDATE boats SET Length = 13 WHERE Name = 'nobody'"]}
     change["answer_md5"] = table_hash([("Heron", "12"), ("Wren", None)])
     wrong = {**change, "answer_md5": "[('0',)]", "label": ["UPDATE boats SET Lengt = 1"]}
-    pair = {**RECORD, "table": [RECORD["table"], {**RECORD["table"], "table_name": "b"}], "evidence": "longest means Length"}
+    pair = {
+        **RECORD,
+        "table": [RECORD["table"], {**RECORD["table"], "table_name": "b"}],
+        "evidence": "longest means Length",
+    }
     write(tmp_path, RECORD, change, wrong, pair)
     tasks = open_tasks(tmp_path)
     assert tasks.sizes() == {"test": 4}

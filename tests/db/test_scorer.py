@@ -57,7 +57,9 @@ ANSWERS: list[tuple[str | list[str], list[str], bool, bool, bool]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("answer", "gold", "strict", "function_calling", "v02"), ANSWERS, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("answer", "gold", "strict", "function_calling", "v02"), ANSWERS, ids=lambda value: str(value)[:30]
+)
 def test_answers(answer: str | list[str], gold: list[str], strict: bool, function_calling: bool, v02: bool) -> None:
     found = {rules: same_answer(answer, gold, rules) for rules in RULES}
     assert found == {"strict": strict, "function_calling": function_calling, "v0.2": v02}
@@ -105,7 +107,9 @@ def test_table_hash_by_hand() -> None:
 
 def test_the_official_hash_is_cut_after_1024_bytes() -> None:
     rows = sorted(([str(n)] for n in range(400)), key=lambda row: hashlib.md5(row[0].encode()).hexdigest())
-    assert table_hash(rows[:171]) == table_hash(rows), "170 prints with commas are 1,019 bytes; the cut comes in the 171st"
+    assert table_hash(rows[:171]) == table_hash(rows), (
+        "170 prints with commas are 1,019 bytes; the cut comes in the 171st"
+    )
     assert table_hash(rows[:170]) != table_hash(rows)
 
 
@@ -116,6 +120,7 @@ def test_our_digest_sees_what_the_official_hash_does_not() -> None:
     assert content_digest(table(("x", "y"), ("z", None))) == content_digest(table(("z", None), ("x", "y")))
     different = [
         table(("x", None)), table(("x", "")), table((None, "x")), table(("x,y", None)), table(("x", "y")),
-        table(("x", "y"), ("x", "y")), table(), [Table("t", ("a", "c"), (("x", "y"),))], [Table("u", ("a", "b"), (("x", "y"),))],
+        table(("x", "y"), ("x", "y")), table(), [Table("t", ("a", "c"), (("x", "y"),))],
+        [Table("u", ("a", "b"), (("x", "y"),))],
     ]  # fmt: skip
     assert len({content_digest(tables) for tables in different}) == len(different)
