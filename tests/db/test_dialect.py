@@ -248,10 +248,12 @@ def test_a_table_cannot_grow_without_end(engine: Engine) -> None:
     assert engine.execute("SELECT COUNT(*) FROM boats") == [(5,)]
 
 
-WORDS = """
-SELECT FROM WHERE boats crew Name Length ( ) , * = + - / ' " ` 1 'a' GROUP BY ORDER LIMIT IN AND NOT UNION COUNT SUM UPDATE
-SET INSERT INTO VALUES DELETE JOIN ON AS . ; CASE WHEN THEN END NULL LIKE HAVING DISTINCT EXISTS WITH x ALL
-""".split()
+WORDS = [
+    "SELECT", "FROM", "WHERE", "boats", "crew", "Name", "Length", "(", ")", ",", "*", "=", "+", "-", "/", "'", "\"",
+    "`", "1", "'a'", "GROUP", "BY", "ORDER", "LIMIT", "IN", "AND", "NOT", "UNION", "COUNT", "SUM", "UPDATE", "SET",
+    "INSERT", "INTO", "VALUES", "DELETE", "JOIN", "ON", "AS", ".", ";", "CASE", "WHEN", "THEN", "END", "NULL", "LIKE",
+    "HAVING", "DISTINCT", "EXISTS", "WITH", "x", "ALL",
+]  # fmt: skip
 
 
 @settings(max_examples=300, deadline=None)

@@ -64,7 +64,7 @@ def test_gold_programs_and_their_neighbours(where: str, request: pytest.FixtureR
 
 
 def test_questions_name_what_they_ask_for() -> None:
-    """Every value of a condition, every new value and every column is in the question, and nothing is left to fill in."""
+    """Every value of a condition, every new value and every column is in the question."""
     for split in SPLITS:
         for index in range(150):
             draft = TASKS.draft(split, index)

@@ -12,11 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+from sqlglot import Token, TokenType
 from sqlglot import expressions as exp
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.errors import ParseError, TokenError
 from sqlglot.parsers.mysql import MySQLParser
-from sqlglot.tokenizer_core import Token, TokenType
 
 from cmat_gym.envs.db.dialect.errors import MySQLError, syntax_error
 
