@@ -8,7 +8,7 @@ name is in one split only, and so is a request.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -17,7 +17,19 @@ from cmat_gym.core.task import Task, TaskSource, content_hash
 from cmat_gym.envs.db.dialect.engine import Table
 from cmat_gym.envs.db.fields import Field, draw_tables, fields, questions
 from cmat_gym.envs.db.prompts import table_sentence
-from cmat_gym.envs.db.records import CHANGING, Program, evaluate, near_misses, other_readings, tables_after, to_sql
+from cmat_gym.envs.db.records import (
+    CHANGING,
+    Program,
+    Values,
+    change_rows,
+    evaluate,
+    evaluate_rows,
+    near_misses,
+    other_readings,
+    rows_of,
+    tables_after,
+    to_sql,
+)
 from cmat_gym.envs.db.requests import TIERS, Request
 from cmat_gym.envs.db.scorer import content_digest, table_hash
 
@@ -42,42 +54,42 @@ class Draft(NamedTuple):
 # Is there one right answer? ------------------------------------------------------------------------------------------
 
 
-def outcome(program: Program, tables: Mapping[str, Table]) -> Any:
+def outcome(program: Program, rows: Sequence[Values]) -> list[Any]:
     """What a program leads to, in a form to compare: the answer as a multiset, or the rows of the changed table."""
     if program.kind in CHANGING:
-        return sorted(tables_after(program, tables)[program.table].rows, key=repr)
-    return sorted(evaluate(program, tables))
+        return sorted(change_rows(program, rows))
+    return sorted(evaluate_rows(program, rows))
 
 
 def is_clear(program: Program, tables: Mapping[str, Table]) -> bool:
     """Whether the wording of a program has one right answer on these tables, which no near miss gives too."""
-    right = outcome(program, tables)
+    rows = rows_of(program, tables)
+    right = outcome(program, rows)
     if program.kind in CHANGING:
-        if right == sorted(tables[program.table].rows, key=repr):
+        if right == sorted(tables[program.table].rows):
             return False
-    elif not 1 <= len(right) <= MOST_ITEMS or len(set(right)) != len(right) or right == ["None"] or right == ["0"]:
+    elif not 1 <= len(right) <= MOST_ITEMS or len(set(right)) != len(right) or right in (["None"], ["0"]):
         return False
-    if program.kind == "rank" and not _ranks_apart(program, tables):
+    if program.kind == "rank" and not _ranks_apart(program, rows):
         return False
-    if program.kind == "busiest" and not _one_busiest(program, tables):
+    if program.kind == "busiest" and not _one_busiest(program, rows):
         return False
     if program.function == "AVG" and float(right[0]) * 4 % 1:  # an average that can be written down
         return False
-    if any(outcome(miss, tables) == right for miss in near_misses(program)):
+    if any(outcome(miss, rows) == right for miss in near_misses(program)):
         return False
-    return all(outcome(other, tables) == right for other in other_readings(program))
+    return all(outcome(other, rows) == right for other in other_readings(program))
 
 
-def _ranks_apart(program: Program, tables: Mapping[str, Table]) -> bool:
+def _ranks_apart(program: Program, rows: Sequence[Values]) -> bool:
     """No two rows share a place up to the one after the last that is asked for, and there are enough rows."""
     wanted = program.offset + program.limit
-    all_rows = program._replace(target=program.by, limit=wanted + 1, offset=0)
-    values = evaluate(all_rows, tables)
+    values = evaluate_rows(program._replace(target=program.by, limit=wanted + 1, offset=0), rows)
     return len(values) == wanted + 1 and len(set(values)) == len(values)
 
 
-def _one_busiest(program: Program, tables: Mapping[str, Table]) -> bool:
-    keys = evaluate(program._replace(kind="select"), tables)
+def _one_busiest(program: Program, rows: Sequence[Values]) -> bool:
+    keys = evaluate_rows(program._replace(kind="select"), rows)
     counts = sorted((keys.count(key) for key in set(keys)), reverse=True)
     return len(counts) > 1 and counts[0] > counts[1]
 

@@ -279,23 +279,13 @@ _fuzzed = Engine()
 
 
 def test_weights_are_the_servers(mariadb: Backend) -> None:
-    """Every character of the basic plane weighs here what it weighs there."""
-    points = [point for point in range(1, 0x10000) if not 0xD800 <= point < 0xE000]
-    for start in range(0, len(points), 2000):
-        part = points[start : start + 2000]
-        weights = ", ".join(f"HEX(WEIGHT_STRING(CONVERT(_ucs2 0x{point:04X} USING utf8mb4)))" for point in part)
-        [row] = mariadb.execute(f"SELECT {weights}") if len(weights) < 60_000 else [_weigh(mariadb, part)]
-        assert [f"{ord(collation.fold(chr(point))):04X}" for point in part] == list(row)
-
-
-def _weigh(mariadb: Backend, points: list[int]) -> list[str]:
-    found: list[str] = []
+    """Characters weigh here what they weigh there: all up to U+0600, every seventh of the others in the basic plane."""
+    points = [*range(1, 0x600), *(point for point in range(0x600, 0x10000, 7) if not 0xD800 <= point < 0xE000)]
     for start in range(0, len(points), 500):
-        names = ", ".join(
-            f"HEX(WEIGHT_STRING(CONVERT(_ucs2 0x{point:04X} USING utf8mb4)))" for point in points[start : start + 500]
-        )
-        found += mariadb.execute(f"SELECT {names}")[0]
-    return found
+        part = points[start : start + 500]
+        weights = ", ".join(f"HEX(WEIGHT_STRING(CONVERT(_ucs2 0x{point:04X} USING utf8mb4)))" for point in part)
+        [row] = mariadb.execute(f"SELECT {weights}")
+        assert [f"{ord(collation.fold(chr(point))):04X}" for point in part] == list(row)
 
 
 def test_collation() -> None:
