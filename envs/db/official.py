@@ -118,7 +118,7 @@ class OfficialDBTasks(TaskSource):
 
 def _read(path: Path, data: bytes) -> list[Mapping[str, Any]]:
     records: list[Mapping[str, Any]] = []
-    for number, line in enumerate(data.decode(errors="replace").splitlines()):
+    for number, line in enumerate(data.decode(errors="replace").split("\n")):
         if not line.strip():
             continue
         try:

@@ -5,9 +5,12 @@ Tables are made and read through a second account, of the caller, that the agent
 
 from __future__ import annotations
 
+import contextlib
 import decimal
+import os
 import re
 import secrets
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -119,7 +122,8 @@ class ServerBackend:
             raise BackendError(
                 f"The account of the DSN must be able to create schemas and accounts: {error}"
             ) from error
-        self._host = host
+        # An environment that nobody closed takes its schema and its account along all the same.
+        self._clean_up = weakref.finalize(self, _drop, self._admin, self._name, host, os.getpid())
 
     def _do(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """Run a statement of ours, never of the agent's."""
@@ -283,14 +287,20 @@ class ServerBackend:
 
     def close(self) -> None:
         """Drop the schema and the account."""
-        try:
-            self._do(f"DROP DATABASE IF EXISTS {self.schema}")
-            self._do(f"DROP USER IF EXISTS '{self._name}'@'{self._host}'")
-            if self._agent is not None:
-                self._agent.close()
-            self._admin.close()
-        except (self._driver.err.MySQLError, OSError):
-            pass  # the server is gone, and the schema with it
+        self._clean_up()
+
+
+def _drop(connection: Any, name: str, host: str, owner: int) -> None:
+    """Remove an account and its schemas; a forked child leaves its parent's alone."""
+    if os.getpid() != owner:
+        return
+    with contextlib.suppress(Exception):  # the server may be gone, and the schema with it
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW DATABASES LIKE %s", (f"{name}\\_%",))
+            for (schema,) in cursor.fetchall():
+                cursor.execute(f"DROP DATABASE IF EXISTS `{schema}`")
+            cursor.execute(f"DROP USER IF EXISTS '{name}'@'{host}'")
+        connection.close()
 
 
 def _quote(name: str) -> str:

@@ -162,6 +162,10 @@ class QueryCompiler(SourceCompiler):
         group_sql = f" GROUP BY {', '.join(_sort_text(key) for key in keys)}" if keys else ""
         limit = self._limit(node)
         single = (grouped and group is None) or (arguments.get("from_") is None) or limit.startswith(" LIMIT 1 ")
+        if conditions.having and not keys:  # older versions of SQLite want a GROUP BY beside HAVING
+            condition = conditions.having.removeprefix(" HAVING ")
+            inner = f"SELECT {shown}, {condition} AS h{from_sql}{conditions.where}"
+            return Query(f"SELECT {self._columns(len(items))} FROM ({inner}) WHERE h{limit}", columns, True)
         return Query(
             f"SELECT {distinct}{shown}{from_sql}{conditions.where}{group_sql}{conditions.having}{by}{limit}",
             columns,
@@ -233,9 +237,7 @@ class QueryCompiler(SourceCompiler):
             return self._Conditions(where, "")
         self.scope.clause = "having clause"
         condition = self.condition(node.this)
-        if grouped and self.scope.keys:
-            return self._Conditions(where, f" HAVING {condition}")
-        if grouped:  # SQLite wants a GROUP BY beside HAVING; the empty table still has its one group
+        if grouped:
             return self._Conditions(where, f" HAVING {condition}")
         joined = f"{where} AND ({condition})" if where else f" WHERE {condition}"
         return self._Conditions(joined, "")
