@@ -12,7 +12,19 @@ from zlib import crc32
 
 from cmat_gym.envs.db.dialect.engine import Table
 
-__all__ = ["SPLITS", "Category", "Field", "Number", "Related", "draw_tables", "fields", "labels", "people", "questions"]
+__all__ = [
+    "SPLITS",
+    "Category",
+    "Field",
+    "Number",
+    "Related",
+    "draw_tables",
+    "fields",
+    "labels",
+    "people",
+    "questions",
+    "split_of_label",
+]
 
 DATA = Path(__file__).parent / "data"
 SPLITS = ("train", "dev", "test")
@@ -133,8 +145,12 @@ def labels(table: str, split: str) -> tuple[str, ...]:
     """Names of things that occur in one split only: six of eight for training, one each for dev and test."""
     field = next(field for field in fields() if field.table == table)
     names = (f"{adjective} {noun}" for adjective in _data()["adjectives"].split() for noun in field.nouns)
-    lanes = ("dev", "test", *["train"] * 6)
-    return tuple(name for name in names if lanes[crc32(f"{table}/{name}".encode()) % 8] == split)
+    return tuple(name for name in names if split_of_label(table, name) == split)
+
+
+def split_of_label(table: str, name: str) -> str:
+    """The only split in which a thing of this name occurs."""
+    return ("dev", "test", *["train"] * 6)[crc32(f"{table}/{name}".encode()) % 8]
 
 
 def draw_number(column: Number, chance: random.Random) -> str:

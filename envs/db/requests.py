@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 from cmat_gym.envs.db.dialect.engine import Table
-from cmat_gym.envs.db.fields import SPLITS, Category, Field, Number, draw_number, labels
+from cmat_gym.envs.db.fields import Category, Field, Number, draw_number, labels, split_of_label
 from cmat_gym.envs.db.records import Filter, Program
 
 __all__ = ["TIERS", "Request"]
@@ -141,20 +141,17 @@ def _any_aggregate(field: Field, tables: Mapping[str, Table], chance: random.Ran
 
 
 def _insert(field: Field, tables: Mapping[str, Table], chance: random.Random) -> Request:
-    known = {row[0] for row in tables[field.table].rows}
-    split_names = [name for name in labels(field.table, _split_of(field, tables)) if name not in known]
+    known = [str(row[0]) for row in tables[field.table].rows]
+    names = labels(field.table, split_of_label(field.table, known[0]))
+    name = chance.choice(names)
+    while name in known:
+        name = chance.choice(names)
     row = (
-        chance.choice(split_names), *[chance.choice(column.values) for column in field.categories],
+        name, *[chance.choice(column.values) for column in field.categories],
         *[draw_number(column, chance) for column in field.numbers],
     )  # fmt: skip
-    values = ", ".join(f"{name} '{value}'" for name, value in zip(field.columns, row, strict=True))
+    values = ", ".join(f"{column} '{value}'" for column, value in zip(field.columns, row, strict=True))
     return Request(Program("INSERT", field.table, row=row), "INSERT", {"values": values}, "INSERT")
-
-
-def _split_of(field: Field, tables: Mapping[str, Table]) -> str:
-    """The split whose names stand in the table."""
-    first = tables[field.table].rows[0][0]
-    return next(split for split in SPLITS if first in labels(field.table, split))
 
 
 def _new_value(field: Field, target: str, chance: random.Random) -> str:
