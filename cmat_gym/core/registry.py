@@ -25,6 +25,7 @@ class World(NamedTuple):
 WORLDS = (
     World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),
     World("cmat/Mind2Web-v0", "cmat_gym.envs.mind2web.env:Mind2WebEnv", "tasks in a web browser, live and recorded"),
+    World("cmat/DB-v0", "cmat_gym.envs.db.env:DBEnv", "questions about tables, answered with SQL"),
 )
 
 
