@@ -22,7 +22,10 @@ class World(NamedTuple):
     summary: str
 
 
-WORLDS = (World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),)
+WORLDS = (
+    World("cmat/OS-v0", "cmat_gym.envs.os.env:OSEnv", "working in a Linux shell"),
+    World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),
+)
 
 
 def register_worlds() -> None:

@@ -45,6 +45,7 @@ class Limits:
     Attributes:
         memory: Bytes of all processes together (a control group; where none can be written, per process only).
         processes: Processes at a time.
+        cpus: Processor cores (a control group, where one can be written).
         disk: Bytes of all written files.
         inodes: Written files and folders.
         file_size: Bytes of one file.
@@ -56,6 +57,7 @@ class Limits:
 
     memory: int = 512 << 20
     processes: int = 100
+    cpus: float = 1.0
     disk: int = 128 << 20
     inodes: int = 20_000
     file_size: int = 64 << 20
@@ -125,6 +127,7 @@ class FinalState:
     files: Mapping[str, FileInfo] = field(default_factory=dict)
     processes: tuple[Process, ...] = ()
     complete: bool = True  # False: more files than are looked at
+    probes: tuple[Ran, ...] = ()  # what the task's own checks printed
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FinalState:
@@ -141,8 +144,10 @@ class Sandbox(abc.ABC):
 
     @abc.abstractmethod
     def populate(self, entries: Sequence[Mapping[str, Any]]) -> None:
-        """Create files: dicts with `path` and, as needed, `type` (file, folder, link), `content`, `target`, `mode`,
-        `uid`, `gid`, `size`, `mtime`.
+        """Create files, and the folders above them.
+
+        Each entry has a `path` and, as needed, `type` (file, folder, link, or append for more content at the end of an
+        existing file), `content` or `hex`, `repeat`, `target`, `mode`, `uid`, `gid`, `mtime`.
         """
 
     @abc.abstractmethod

@@ -40,7 +40,7 @@ def _candidates() -> list[Path]:
             if kind == "cgroup2":
                 mounts[""] = Path(target)
             elif kind == "cgroup":
-                mounts.update(dict.fromkeys({"memory", "pids"} & set(options.split(",")), Path(target)))
+                mounts.update(dict.fromkeys({"memory", "pids", "cpu"} & set(options.split(",")), Path(target)))
     places = []
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
@@ -58,7 +58,7 @@ def _usable(folder: Path) -> bool:
         trial.mkdir()
     except OSError:
         return False
-    usable = any((trial / name).exists() for name in ("memory.limit_in_bytes", "memory.max", "pids.max"))
+    usable = any((trial / name).exists() for name in ("memory.limit_in_bytes", "memory.max", "pids.max", "cpu.cfs_quota_us"))
     with contextlib.suppress(OSError):
         trial.rmdir()
     return usable
@@ -82,13 +82,15 @@ class Group:
         name = f"{PREFIX}-{os.getpid()}-{next(_numbers)}"
         # Files in memory count as memory: without the disk's size on top, a full disk would kill every process.
         memory, processes = str(limits.memory + limits.disk), str(limits.processes + 3)
+        quota = int(limits.cpus * 100_000)
         for hierarchy in hierarchies():
             folder = hierarchy / name
             with contextlib.suppress(OSError):
                 folder.mkdir()
                 self.folders.append(folder)
             for file, value in (("memory.limit_in_bytes", memory), ("memory.memsw.limit_in_bytes", memory),
-                                ("memory.max", memory), ("memory.swap.max", "0"), ("pids.max", processes)):  # fmt: skip
+                                ("memory.max", memory), ("memory.swap.max", "0"), ("pids.max", processes),
+                                ("cpu.cfs_quota_us", str(quota)), ("cpu.max", f"{quota} 100000")):  # fmt: skip
                 if (folder / file).exists():
                     with contextlib.suppress(OSError):
                         (folder / file).write_text(value)

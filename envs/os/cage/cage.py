@@ -428,18 +428,20 @@ def write_tree(entries: list[dict[str, Any]]) -> dict[str, Any]:
             os.makedirs(path, exist_ok=True)
         elif kind == "link":
             os.symlink(entry["target"], path)
+        elif kind == "append":
+            with open(path, "ab") as file:
+                file.write(entry["content"].encode())
+            os.utime(path, (skeleton.EPOCH, skeleton.EPOCH))
+            continue
         else:
             with open(path, "wb") as file:
-                file.write(bytes.fromhex(entry["hex"]) if "hex" in entry else entry["content"].encode())
-                if "size" in entry:
-                    file.truncate(entry["size"])
-        if kind != "link":
-            os.chmod(path, entry.get("mode", 0o755 if kind == "folder" else 0o644))
+                content = bytes.fromhex(entry["hex"]) if "hex" in entry else entry["content"].encode()
+                file.write(content * entry.get("repeat", 1))
         os.chown(path, entry.get("uid", 0), entry.get("gid", 0), follow_symlinks=False)
         if kind != "link":
             os.chmod(path, entry.get("mode", 0o755 if kind == "folder" else 0o644))
     folders = {folder for entry in entries for folder in parents(entry["path"])}
-    times = {entry["path"]: entry.get("mtime", skeleton.EPOCH) for entry in entries}
+    times = {entry["path"]: entry.get("mtime", skeleton.EPOCH) for entry in entries}  # those of folders come last
     times |= {folder: times.get(folder, skeleton.EPOCH) for folder in folders}
     for path in sorted(times, key=len, reverse=True):
         os.utime(path, (times[path], times[path]), follow_symlinks=False)
