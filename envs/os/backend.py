@@ -82,10 +82,10 @@ class Script(NamedTuple):
     language: str = "bash"
 
     def command(self, parameters: Sequence[str] = ()) -> list[str]:
-        """The command line that runs it with pristine interpreters and no user configuration."""
+        """The command line that runs it without anybody's configuration; the backend knows where the program is."""
         if self.language == "python":
-            return ["/usr/bin/python3", "-I", "-S", "-c", self.code, *parameters]
-        return ["/usr/bin/bash", "--norc", "--noprofile", "-c", self.code, "--", *parameters]
+            return ["python3", "-I", "-S", "-c", self.code, *parameters]
+        return ["bash", "--norc", "--noprofile", "-c", self.code, "--", *parameters]
 
 
 class Ran(NamedTuple):
@@ -159,7 +159,7 @@ class Sandbox(abc.ABC):
         """
 
     @abc.abstractmethod
-    def execute(self, script: Script, parameters: Sequence[str] = (), folder: str = "/") -> Ran:
+    def execute(self, script: Script, parameters: Sequence[str] = ()) -> Ran:
         """Run a script in a process of its own, beside the shell."""
 
     @abc.abstractmethod

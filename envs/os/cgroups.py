@@ -58,7 +58,9 @@ def _usable(folder: Path) -> bool:
         trial.mkdir()
     except OSError:
         return False
-    usable = any((trial / name).exists() for name in ("memory.limit_in_bytes", "memory.max", "pids.max", "cpu.cfs_quota_us"))
+    usable = any(
+        (trial / name).exists() for name in ("memory.limit_in_bytes", "memory.max", "pids.max", "cpu.cfs_quota_us")
+    )
     with contextlib.suppress(OSError):
         trial.rmdir()
     return usable

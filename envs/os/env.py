@@ -57,19 +57,19 @@ class OSEnv(TextEnv):
     ## Arguments
     | name | default | meaning |
     |---|---|---|
-    | `source` | `"builtin"` | or a checkout of AgentBench, a folder with its `dev.json` and `training.json`, or one file |
+    | `source` | `"builtin"` | or AgentBench: a checkout, a folder with `dev.json` and `training.json`, or one file |
     | `split` | `"train"` | `train`, `dev` or `test`; no request is in two of them |
     | `protocol` | `"text"` | or `"tools"` |
     | `memory` | `"dual"` | a `MemoryConfig`, or None for the bare output |
     | `reward` | `"outcome"` | or `"progress"`, with `discount` as its γ |
     | `max_turns` | None | turns per episode |
-    | `backend` | None | `namespace`, `docker` or `podman`; None takes the first that is safe here, and fails without one |
+    | `backend` | None | `namespace`, `docker` or `podman`; None takes the first that is safe here |
     | `dialect` | `"short"` | or `"agentbench"`, for comparison with published agents |
     | `limits` | `Limits()` | memory, processes, disk, time … of a machine |
     | `root` | None | folder of a root file system for `namespace`, in place of the host's /usr |
     | `image` | None | image for the containers |
     | `task_seed` | 0 | which builtin tasks |
-    | `gold` | `"fresh"` | reference solutions run on an untouched machine; `"final"`: after the agent, as the original |
+    | `gold` | `"fresh"` | reference solutions run on an untouched machine; `"final"`: where the agent worked |
     | `strict_v02` | False | a turn that v0.2 cannot read ends the episode, as in the original |
     | `strict_sizes` | False | the original's size checker, which does not know `5KB` |
 
@@ -87,8 +87,8 @@ class OSEnv(TextEnv):
     The domain "operating system" of AgentBench (Liu et al., ICLR 2024), github.com/THUDM/AgentBench.
 
     ## Differences from the Source
-    - Grading happens outside of the agent's reach: files are compared by the machine's supervisor, scripts run on a copy
-      of the final state with pristine programs and the agent's processes stopped.
+    - Grading happens outside of the agent's reach: files are compared by the machine's supervisor, scripts run on a
+      copy of the final state with pristine programs and the agent's processes stopped.
     - `finish` never carries an answer; answers of the reference solution come from an untouched machine (`gold`).
     - A script that fails to set a task up is an error, not a silently different task.
     - A malformed turn costs a turn (`strict_v02=True` gives the original's end of the episode).
@@ -186,9 +186,8 @@ class OSEnv(TextEnv):
         before = self._session
         self._session = None
         observation, info = super().restore(snapshot)
-        if before is not None and not before.dead and before.task_id == snapshot.task.id:
-            if before.payload == self.session.payload and before.commands == self.session.commands:
-                self._session, before = before, None  # the machine is already where it should be
+        if before is not None and before.continues_as(self.session):
+            self._session, before = before, None  # the machine is already where it should be
         if before is not None:
             before.close()
         if self._ended is None and not self._finished and not self.session.dead:

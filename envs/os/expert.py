@@ -36,8 +36,7 @@ class OSExpert:
     def __init__(self, payload: Mapping[str, Any], grading: Grading) -> None:
         self.payload = payload
         self.grading = grading
-        example = payload.get("example")
-        self.commands: list[str] = payload.get("plan") or ([example["code"]] if _is_bash(example) else [])
+        self.commands: list[str] = payload.get("plan") or _reference(payload.get("example"))
         self.thoughts: list[str] = payload.get("thoughts") or [prompts.THINK_EXAMPLE] * len(self.commands)
         self._tried: dict[tuple[tuple[str, str], ...], int | None] = {}
         self._gold: str | None = None
@@ -100,5 +99,6 @@ class OSExpert:
         return self._tried[key]
 
 
-def _is_bash(script: Mapping[str, str] | None) -> bool:
-    return script is not None and script["language"] == "bash"
+def _reference(script: Mapping[str, str] | None) -> list[str]:
+    """A reference solution as commands, if it can be typed into a shell."""
+    return [script["code"]] if script is not None and script["language"] == "bash" else []

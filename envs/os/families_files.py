@@ -454,6 +454,15 @@ def decompress_file(dice: Dice) -> Problem:
 FAMILIES = {
     1: (count_files, find_file, create_file, make_folders, hidden_files),
     2: (count_extension, largest_file, newest_file, append_line, copy_file, make_link, move_files, disk_usage),
-    3: (link_target, archive_list, delete_files, delete_old, broken_links, unpack_archive, make_archive, decompress_file),
+    3: (
+        link_target,
+        archive_list,
+        delete_files,
+        delete_old,
+        broken_links,
+        unpack_archive,
+        make_archive,
+        decompress_file,
+    ),
 }
 """Level of difficulty -> families."""

@@ -49,7 +49,7 @@ def _group_lines(groups: dict[str, list[str]], first: int = 3001) -> list[dict[s
     ]
 
 
-# Permissions and ownership ---------------------------------------------------------------------------------------------
+# Permissions and ownership -------------------------------------------------------------------------------------------
 
 
 def set_mode(dice: Dice) -> Problem:
@@ -145,7 +145,7 @@ def files_of_user(dice: Dice) -> Problem:
     )
 
 
-# Users and groups ------------------------------------------------------------------------------------------------------
+# Users and groups ----------------------------------------------------------------------------------------------------
 
 
 def users_with_shell(dice: Dice) -> Problem:
@@ -243,7 +243,7 @@ def change_shell(dice: Dice) -> Problem:
     )
 
 
-# Processes --------------------------------------------------------------------------------------------------------------
+# Processes ------------------------------------------------------------------------------------------------------------
 
 
 def _service_start(names: list[str]) -> str:
@@ -283,7 +283,7 @@ def dead_service(dice: Dice) -> Problem:
     )
 
 
-# Schedules, environment, scripts, repositories ---------------------------------------------------------------------------
+# Schedules, environment, scripts, repositories -----------------------------------------------------------------------
 
 
 def cron_time(dice: Dice) -> Problem:

@@ -141,19 +141,24 @@ class NamespaceSandbox(Sandbox):
         self._pipes = pipes
         pipes.post(PREPARE)
 
-    def execute(self, script: Script, parameters: Sequence[str] = (), folder: str = "/") -> Ran:
+    def execute(self, script: Script, parameters: Sequence[str] = ()) -> Ran:
         """See `Sandbox`."""
-        return self._run_script(script, parameters, "", folder)
+        return self._run_script(script, parameters, "")
 
     def check(self, script: Script, parameters: Sequence[str] = ()) -> Ran:
         """See `Sandbox`."""
         self.freeze()
-        return self._run_script(script, parameters, "check", "/")
+        return self._run_script(script, parameters, "check")
 
-    def _run_script(self, script: Script, parameters: Sequence[str], copy: str, folder: str) -> Ran:
+    def _run_script(self, script: Script, parameters: Sequence[str], copy: str) -> Ran:
         self.ready()
-        request = {"op": "run", "argv": script.command(parameters), "copy": copy, "folder": folder,
-                   "timeout": CHECK_SECONDS, "limit": CHECK_OUTPUT}  # fmt: skip
+        request = {
+            "op": "run",
+            "argv": script.command(parameters),
+            "copy": copy,
+            "timeout": CHECK_SECONDS,
+            "limit": CHECK_OUTPUT,
+        }
         answer = self._channel.ask(request)
         return Ran(answer["output"], answer["code"], answer["timed_out"])
 

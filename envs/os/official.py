@@ -114,7 +114,8 @@ def read_record(record: Any, scripts: Path, index: str) -> dict[str, Any]:
         TaskError: A field that is needed is missing, or a script is in a language nobody knows.
     """
     try:
-        create = record.get("create") or {}
+        create = record.get("create")
+        create = create if isinstance(create, dict) else {}  # null, [], and one list that belongs elsewhere
         evaluation = record["evaluation"]
         payload: dict[str, Any] = {
             "index": index,
@@ -161,6 +162,8 @@ def _script(script: Any, scripts: Path) -> dict[str, str]:
     if "file" not in script:
         return {"language": language, "code": script["code"]}
     path = scripts / script["file"]
+    if not scripts.is_dir():  # task files without their scripts: the others can still be played
+        return {"language": language, "code": "", "missing": str(path)}
     try:
         return {"language": language, "code": path.read_text(encoding="utf-8")}
     except OSError as error:

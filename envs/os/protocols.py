@@ -50,7 +50,7 @@ def clean_output(text: str) -> str:
     return _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
 
 
-# The short form ---------------------------------------------------------------------------------------------------------
+# The short form ------------------------------------------------------------------------------------------------------
 
 
 def parse_short(action: str) -> Call:
@@ -77,7 +77,7 @@ def write_short(call: Call) -> str:
     return f"{call.name}[{''.join(call.arguments.values())}]"
 
 
-# AgentBench v0.2 ----------------------------------------------------------------------------------------------------------
+# AgentBench v0.2 -----------------------------------------------------------------------------------------------------
 
 
 def parse_v02(text: str) -> Call | None:
@@ -105,7 +105,7 @@ def write_v02(call: Call) -> str:
     return f"Act: answer({call.arguments['answer']})" if call.name == "answer" else "Act: finish"
 
 
-# Function calling ---------------------------------------------------------------------------------------------------------
+# Function calling ----------------------------------------------------------------------------------------------------
 
 
 def parse_function_call(text: str) -> Call:

@@ -78,7 +78,9 @@ def _files(roots: list[str], tree: Mapping[str, Any], files: Mapping[str, FileIn
 
 
 def _alike(wanted: Mapping[str, Any], found: FileInfo) -> bool:
-    if found.type != wanted["type"] or any(name in wanted and getattr(found, name) != wanted[name] for name in COMPARED):
+    if found.type != wanted["type"] or any(
+        name in wanted and getattr(found, name) != wanted[name] for name in COMPARED
+    ):
         return False
     if "content" not in wanted:
         return True

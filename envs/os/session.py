@@ -44,6 +44,10 @@ def start_machine(machines: Machines, limits: Limits, payload: Mapping[str, Any]
         TaskError: A script that sets the task up fails.
         BackendError: There is no machine.
     """
+    scripts = [*payload.get("init", ()), payload.get("example"), *payload.get("checks", ())]
+    for script in filter(None, scripts):
+        if "missing" in script:
+            raise TaskError(f"Task {task_id} needs the script {script['missing']}, which is not there")
     sandbox = machines.start(limits)
     try:
         if payload.get("files"):
@@ -66,8 +70,8 @@ def start_machine(machines: Machines, limits: Limits, payload: Mapping[str, Any]
 class Session:
     """The commands of an episode, and the machine that they were run on.
 
-    The commands are the truth: the machine is made when it is first needed, by playing them. Two sessions of a task with
-    the same commands and the same outputs go on alike, unless a command depends on the clock or on chance.
+    The commands are the truth: the machine is made when it is first needed, by playing them. Two sessions of a task
+    with the same commands and the same outputs go on alike, unless a command depends on the clock or on chance.
     """
 
     def __init__(self, machines: Machines, limits: Limits, payload: Mapping[str, Any], task_id: str) -> None:
@@ -94,6 +98,12 @@ class Session:
                     )
             self._sandbox = sandbox
         return self._sandbox
+
+    def continues_as(self, other: Session) -> bool:
+        """Whether this session's machine can go on in the place of another one."""
+        if self.dead or other.dead or self._sandbox is None:
+            return False
+        return self.task_id == other.task_id and self.payload == other.payload and self.commands == other.commands
 
     def run(self, command: str) -> Output:
         """Run a command in the shell; on a machine that has died, nothing happens."""

@@ -64,7 +64,9 @@ class ShellPipes:
         for fd in (self._in, self._out, self._status):
             os.close(fd)
 
-    def run(self, command: str, seconds: float, limit: int, control: socket.socket, stop: Callable[[float], None]) -> Output:
+    def run(
+        self, command: str, seconds: float, limit: int, control: socket.socket, stop: Callable[[float], None]
+    ) -> Output:
         """Run a command and read its output to its end, or stop it.
 
         Args:
@@ -92,7 +94,9 @@ class ShellPipes:
 class _Reader:
     """One command's exchange."""
 
-    def __init__(self, stdin: int, stdout: int, status: int, control: socket.socket, data: bytes, statuses: int) -> None:
+    def __init__(
+        self, stdin: int, stdout: int, status: int, control: socket.socket, data: bytes, statuses: int
+    ) -> None:
         self.stdin, self.stdout, self.status = stdin, stdout, status
         self.data = memoryview(data)
         self.statuses = statuses

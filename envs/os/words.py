@@ -13,7 +13,7 @@ USERS = ("anna", "bob", "carla", "david", "erik", "fiona", "gustav", "helen", "i
          "nina", "oscar", "paula", "rosa", "simon", "tara", "victor")  # fmt: skip
 GROUPS = ("editors", "drivers", "painters", "pilots", "writers", "bakers", "sailors", "miners", "tailors", "joiners",
           "actors", "brewers", "cooks", "dancers", "farmers", "glaziers", "hunters", "jurors", "knitters", "lawyers",
-          "masons", "nurses", "porters", "riders", "singers", "tutors", "vets", "weavers", "coopers", "smiths")  # fmt: skip
+          "masons", "nurses", "porters", "riders", "singers", "tutors", "vets", "weavers", "coopers")  # fmt: skip
 EXTENSIONS = ("txt", "log", "csv", "md", "conf", "tmp", "bak", "dat")
 TOP_FOLDERS = ("/srv", "/opt", "/home", "/var/lib", "/data", "/mnt")
 SHELLS = ("/usr/bin/zsh", "/usr/bin/fish", "/bin/ksh", "/bin/tcsh")

@@ -28,7 +28,12 @@ LINKER_FILES = ("etc/ld.so.cache", "etc/ld.so.conf", "etc/ld.so.preload")
 ENVIRONMENT = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/bash", "TERM": "dumb",
                "LANG": "C.UTF-8", "TZ": "UTC", "HOSTNAME": skeleton.HOSTNAME}  # fmt: skip
 AGENT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-CHECKER_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"  # nothing that an agent can have put there
+# The same for checks, in another order: a program of the base always wins over one that the agent has installed.
+CHECKER_PATH = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
+CODE_FOLDERS = ("lib", "lib32", "lib64", "libx32", "libexec", "share")  # of /usr
+COMMAND_SUFFIXES = ("", ".sh", ".bash", ".py", ".pl")  # of an added program; next to one lie no settings (pyvenv.cfg)
+HIDDEN = ("kcore", "keys", "key-users", "kmsg", "kallsyms", "timer_list", "sched_debug", "cmdline", "sysrq-trigger",
+          "interrupts", "config.gz", "kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo")  # fmt: skip
 MAX_ENTRIES, MAX_CONTENT = 4000, 1 << 16
 
 
@@ -181,8 +186,7 @@ class Cage:
         """A fresh /proc that nobody writes to; what tells of the host's kernel is covered."""
         flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
         syscalls.mount("proc", f"{root}/proc", "proc", flags)
-        for name in ("kcore", "keys", "key-users", "kmsg", "kallsyms", "timer_list", "sched_debug", "cmdline",
-                     "sysrq-trigger", "interrupts", "config.gz", "kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo"):  # fmt: skip
+        for name in HIDDEN:
             with contextlib.suppress(OSError):
                 syscalls.mount("/dev/null", f"{root}/proc/{name}", flags=syscalls.MS_BIND)
         for name in ("sys", "bus", "irq", "fs", "acpi", "scsi"):
@@ -198,16 +202,14 @@ class Cage:
         """Start the login shell; `pipes` are its input, its output and the pipe it reports the end of a command on."""
         self.shell = os.fork()
         if self.shell == 0:
-            self.become_agent(
-                ROOT, pipes, ["bash", "--login"], {**ENVIRONMENT, "PATH": AGENT_PATH}, "/"
-            )
+            stdin, stdout, status = pipes
+            files = [stdin, stdout, stdout, status]
+            self.become_agent(ROOT, files, ["bash", "--login"], {**ENVIRONMENT, "PATH": AGENT_PATH})
         for fd in pipes:
             os.close(fd)
 
-    def become_agent(
-        self, root: str, pipes: list[int], arguments: list[str], environment: dict[str, str], folder: str
-    ) -> NoReturn:
-        """Never returns: lock this process into a root, take its powers away, and execute bash."""
+    def become_agent(self, root: str, files: list[int], arguments: list[str], environment: dict[str, str]) -> NoReturn:
+        """Never returns: lock this process into a root, take its powers away, and execute a program on these files."""
         try:
             os.setsid()
             syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # else the next file is not ours
@@ -216,19 +218,18 @@ class Cage:
             syscalls.unshare(syscalls.CLONE_NEWNS)
             syscalls.change_root(root)
             self.limit()
-            for number, fd in enumerate((pipes[0], pipes[1], pipes[1], *pipes[2:])):
+            for number, fd in enumerate(files):
                 os.dup2(fd, 100 + number)
-            for number in range(len(pipes) + 1):
+            for number in range(len(files)):
                 os.dup2(100 + number, number)
-            os.closerange(len(pipes) + 1, 65536)
-            os.chdir(folder)
+            os.closerange(len(files), 65536)
             for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
             syscalls.drop_capabilities()
             syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
             syscalls.install_filter(self.filter)
-            os.execve("/usr/bin/bash" if arguments[0] == "bash" else arguments[0], arguments, environment)
+            os.execve(f"/usr/bin/{arguments[0]}", arguments, environment)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.write(2, f"{type(error).__name__}: {error}\n".encode())
@@ -280,18 +281,18 @@ class Cage:
     def do_run(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         """Run a script: in the root itself, or in a copy of it with pristine programs, which is then gone."""
         output, writer = os.pipe()
-        null = os.open("/dev/null", os.O_RDONLY)
+        null = os.open("/dev/null", os.O_RDWR)
         pid = os.fork()
         if pid == 0:
             root, path = ROOT, AGENT_PATH
+            files = [null, writer, null if request["copy"] else writer]
             if request["copy"]:
                 try:
                     root, path = self.build_copy(request["copy"]), CHECKER_PATH
                 except BaseException as error:
                     os.write(writer, f"{type(error).__name__}: {error}".encode())
                     os._exit(126)
-            environment = {**ENVIRONMENT, "PATH": path}
-            self.become_agent(root, [null, writer], request["argv"], environment, request.get("folder", "/"))
+            self.become_agent(root, files, request["argv"], {**ENVIRONMENT, "PATH": path})
         os.close(writer)
         os.close(null)
         data, timed_out = drain(output, request["timeout"], request["limit"])
@@ -318,12 +319,33 @@ class Cage:
         os.makedirs(root, exist_ok=True)
         self.overlay(root, [f"{EPISODE}/upper", self.lower_root()], f"{EPISODE}/{name}-upper", f"{EPISODE}/{name}-work")
         # /usr, /proc and /dev are mount points in the agent's root, so they are still the folders they were.
-        syscalls.bind(self.lower_usr(), f"{root}/usr", read_only=True)
-        syscalls.bind(f"{ROOT}/usr/local", f"{root}/usr/local", read_only=True)
+        self.mount_copied_usr(f"{root}/usr", name)
         syscalls.bind("/dev", f"{root}/dev")
         self.mount_proc(root)
         repair_links(root, self.lower_root())
         return root
+
+    def mount_copied_usr(self, target: str, name: str) -> None:
+        """/usr for a check: what the agent has added is there, what it has changed is not.
+
+        Libraries are pristine altogether, and so are the settings beside programs: what is added to them can change
+        what a pristine program does.
+        """
+        usr = self.lower_usr()
+        if not self.options["translated"]:
+            syscalls.bind(usr, target)
+            syscalls.bind(f"{EPISODE}/local", f"{target}/local")
+            return
+        for part in (f"{name}-usr", f"{name}-usr-work"):
+            os.makedirs(f"{EPISODE}/{part}", exist_ok=True)
+        self.overlay(target, [usr, f"{EPISODE}/usr"], f"{EPISODE}/{name}-usr", f"{EPISODE}/{name}-usr-work")
+        for folder in ("", "bin", "sbin"):
+            for added in set(os.listdir(f"{target}/{folder}")) - set(os.listdir(f"{usr}/{folder}")):
+                if os.path.splitext(added)[1] not in COMMAND_SUFFIXES and (folder or added == "pyvenv.cfg"):
+                    remove(f"{target}/{folder}/{added}")
+        for folder in CODE_FOLDERS:
+            if os.path.isdir(f"{usr}/{folder}") and not os.path.islink(f"{usr}/{folder}"):
+                syscalls.bind(f"{usr}/{folder}", f"{target}/{folder}")
 
     # Looking ----------------------------------------------------------------------------------------------------------
 

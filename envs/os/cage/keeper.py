@@ -32,7 +32,7 @@ class IdRange(NamedTuple):
 
     users: int
     groups: int
-    count: int
+    length: int
 
 
 class Refused(Exception):
@@ -46,9 +46,10 @@ def choose_ids() -> IdRange:
         Refused: There are none.
     """
     if os.geteuid() == 0:
-        spans = [tuple(map(int, line.split())) for line in open("/proc/self/uid_map", encoding="ascii")]
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            spans = [tuple(map(int, line.split())) for line in file]
         inside, _, length = max(spans, key=lambda span: span[2])
-        if inside <= HIGH_IDS and HIGH_IDS + RANGE <= inside + length:
+        if inside <= HIGH_IDS and inside + length >= HIGH_IDS + RANGE:
             return IdRange(HIGH_IDS, HIGH_IDS, RANGE)
         if length < 2000:
             raise Refused("this container maps too few user ids")
@@ -68,7 +69,7 @@ def _subordinate(path: str) -> tuple[int, int] | None:
         names = {str(os.getuid())}
     with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
         for line in file:
-            name, start, count = (line.strip().split(":") + ["", "", ""])[:3]
+            name, start, count = [*line.strip().split(":"), "", "", ""][:3]
             if name in names and start.isdigit() and count.isdigit() and int(count) >= 2000:
                 return int(start), int(count)
     return None
@@ -79,11 +80,13 @@ def write_maps(pid: int, ids: IdRange) -> None:
     if os.geteuid() == 0:
         for kind, start in (("uid", ids.users), ("gid", ids.groups)):
             with open(f"/proc/{pid}/{kind}_map", "w", encoding="ascii") as file:
-                file.write(f"0 {start} {ids.count}")
+                file.write(f"0 {start} {ids.length}")
         return
     for program, start in (("newuidmap", ids.users), ("newgidmap", ids.groups)):
         try:
-            done = subprocess.run([program, str(pid), "0", str(start), str(ids.count)], capture_output=True, check=False)
+            done = subprocess.run(
+                [program, str(pid), "0", str(start), str(ids.length)], capture_output=True, check=False
+            )
         except FileNotFoundError:
             raise Refused(f"{program} is not installed (on Debian and Ubuntu: apt install uidmap)") from None
         if done.returncode:
@@ -166,7 +169,7 @@ def build_stage(stage: str, base: int, devices: dict[str, int], root: str) -> No
         syscalls.mount(f"/proc/self/fd/{fd}", f"{stage}/dev/{name}", flags=syscalls.MS_BIND)
     for name, target in (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")):
         os.symlink(target, f"{stage}/dev/{name}")
-    os.mkdir(f"{stage}/dev/shm", 0o1777)
+    os.mkdir(f"{stage}/dev/shm")
     for fd in (base, *devices.values()):
         os.close(fd)
     for name in ("stdin", "stdout", "stderr", "fd", "shm", ""):
@@ -230,7 +233,7 @@ def main() -> None:
     os.umask(0o022)
     os.setsid()
     try:
-        options["count"] = choose_ids().count
+        options["count"] = choose_ids().length
         translated = enter(options["root"])
     except (Refused, OSError) as error:
         channel.send(json.dumps({"error": str(error)}).encode())

@@ -1,4 +1,4 @@
-"""The root folder that every episode starts from, apart from /usr: small, the same on every machine, without secrets."""
+"""The root that every episode starts from, apart from /usr: small, the same on every machine, without secrets."""
 
 from __future__ import annotations
 
