@@ -36,6 +36,7 @@ from cmat_gym.envs.os.backend import (
     SandboxDied,
     Script,
 )
+from cmat_gym.envs.os.cage.cage import CHECKER_PATH, COMMAND_SUFFIXES
 from cmat_gym.envs.os.cage.skeleton import EPOCH, HOSTNAME
 from cmat_gym.envs.os.shell import OUTPUT_KEPT, PREPARE, quote
 
@@ -51,9 +52,9 @@ IDLE = ["/bin/bash", "-c", "trap '' TERM INT HUP; while :; do sleep 1000 & wait 
 CHECK_SECONDS = 30
 MAX_CONTENT = 1 << 16
 WATCH_SECONDS = 0.5  # how often the written bytes are looked at while a command runs
-# What a check takes from the image, whatever the agent has done to it.
-PRISTINE = re.compile(r"/(usr/)?(lib\w*|libexec|share)(/|$)|/etc/ld\.so\.|/(bin|sbin)$|.*/pyvenv\.cfg$")
-PROGRAMS = re.compile(r"/(usr/)?s?bin/")
+# What a check takes from the image, whatever the agent has done to it: libraries, and what decides which ones run.
+PRISTINE = re.compile(r"/(usr/)?(lib\w*|libexec|share)(/|$)|/s?bin(/|$)|/etc/ld\.so\.|/usr/pyvenv\.cfg$")
+PROGRAMS = re.compile(r"/usr/s?bin/")
 
 
 class ContainerSandbox(Sandbox):
@@ -212,11 +213,14 @@ class ContainerSandbox(Sandbox):
 
     def execute(self, script: Script, parameters: Sequence[str] = ()) -> Ran:
         """See `Sandbox`."""
-        return self._run_in(self._container, script, parameters, merge=True)
+        return self._run_in(self._container, script, parameters, ENVIRONMENT, merge=True)
 
-    def _run_in(self, container: Any, script: Script, parameters: Sequence[str], *, merge: bool) -> Ran:
-        command = ["/usr/bin/timeout", "-k", "1", str(CHECK_SECONDS), *script.command(parameters)]
-        result = container.exec_run(command, demux=True, environment=ENVIRONMENT, workdir="/")
+    def _run_in(
+        self, container: Any, script: Script, parameters: Sequence[str], environment: Mapping[str, str], *, merge: bool
+    ) -> Ran:
+        program, *rest = script.command(parameters)
+        command = ["/usr/bin/timeout", "-k", "1", str(CHECK_SECONDS), f"/usr/bin/{program}", *rest]
+        result = container.exec_run(command, demux=True, environment=dict(environment), workdir="/")
         out, err = result.output
         data = (out or b"") + ((err or b"") if merge else b"")
         return Ran(data[:MAX_CONTENT].decode("utf-8", "surrogateescape"), result.exit_code, result.exit_code == 124)
@@ -251,7 +255,8 @@ class ContainerSandbox(Sandbox):
         if self._checker is None:
             self._checker = self._machines.create(self.limits)
             self._copy_changes(self._checker)
-        return self._run_in(self._checker, script, parameters, merge=False)
+        environment = {**ENVIRONMENT, "PATH": CHECKER_PATH}
+        return self._run_in(self._checker, script, parameters, environment, merge=False)
 
     def _copy_changes(self, target: Any) -> None:
         """Do to a fresh container what the agent did to this one, apart from programs and libraries."""
@@ -259,7 +264,7 @@ class ContainerSandbox(Sandbox):
         added = {path for path, kind in changes if kind == 1}
         deleted, copied = [], []
         for path, kind in changes:
-            if PRISTINE.match(path) or (PROGRAMS.match(path) and kind != 1):
+            if not _taken(path, added=kind == 1):
                 continue
             if kind == 2:
                 deleted.append(path)
@@ -280,6 +285,13 @@ class ContainerSandbox(Sandbox):
             if container is not None:
                 self._machines.remove(container)
         self._socket.close()
+
+
+def _taken(path: str, *, added: bool) -> bool:
+    """Whether a check sees what the agent did here: not to programs of the image, nor to the settings beside them."""
+    if PROGRAMS.match(path):
+        return added and PurePosixPath(path).suffix in COMMAND_SUFFIXES
+    return PRISTINE.match(path) is None
 
 
 def _add(archive: tarfile.TarFile, entry: Mapping[str, Any]) -> None:
@@ -323,7 +335,9 @@ class Containers(Machines):
         self.errors: Any = docker.errors
         address = os.environ.get("CONTAINER_HOST", "unix:///run/podman/podman.sock") if name == "podman" else None
         try:
-            self.client: Any = docker.DockerClient(base_url=address, timeout=30) if address else docker.from_env(timeout=30)
+            self.client: Any = (
+                docker.DockerClient(base_url=address, timeout=30) if address else docker.from_env(timeout=30)
+            )
             self.client.ping()
         except Exception as error:  # docker-py raises what requests, urllib3 and the socket raise
             way = "systemctl start podman.socket, or CONTAINER_HOST" if name == "podman" else "DOCKER_HOST"
@@ -377,6 +391,7 @@ class Containers(Machines):
                 cap_drop=["ALL"],
                 cap_add=CAPABILITIES,
                 security_opt=["no-new-privileges"],
+                oom_score_adj=500,  # and no way back: what an agent may not lower, it cannot hide behind
                 shm_size=min(limits.disk, 16 << 20),
                 ulimits=[
                     ulimit(name="nofile", soft=limits.open_files, hard=limits.open_files),

@@ -170,8 +170,10 @@ def group_members(dice: Dice) -> Problem:
     names = dice.sample(USERS, 8)
     groups = {name: dice.sample(names, dice.integer(1, 7)) for name in dice.sample(GROUPS, 3)}
     group = dice.pick(list(groups))
+    command = f"grep '^{group}:' /etc/group"
     if dice.chance(0.5):
         question, answer = f"How many users are members of the group {group}?", str(len(groups[group]))
+        command += " | cut -d : -f 4 | tr , '\\n' | wc -l"
     else:
         question = (
             f"Which users are members of the group {group}? Answer with their names in the order of /etc/group, "
@@ -180,7 +182,7 @@ def group_members(dice: Dice) -> Problem:
         answer = ",".join(groups[group])
     return Problem(
         question,
-        (f"grep '^{group}:' /etc/group",),
+        (command,),
         ("The members stand in /etc/group.",),
         [*_accounts(names), *_group_lines(groups)],
         answer=answer,
@@ -219,7 +221,8 @@ def add_to_group(dice: Dice) -> Problem:
     """Add a user to a group."""
     names = dice.sample(USERS, 5)
     groups = {name: dice.sample(names[1:], dice.integer(0, 3)) for name in dice.sample(GROUPS, 2)}
-    group = next(iter(groups))
+    group, other = groups
+    groups[other].append(names[0])  # what a careless usermod takes away
     return Problem(
         f"Add the user {names[0]} to the group {group}. Nobody may leave a group.",
         (f"usermod -a -G {group} {names[0]}",),
@@ -246,22 +249,22 @@ def change_shell(dice: Dice) -> Problem:
 # Processes ------------------------------------------------------------------------------------------------------------
 
 
-def _service_start(names: list[str]) -> str:
-    lines = [f"(exec -a {name}-service sleep 100000) & echo $! > /run/{name}.pid" for name in names]
-    return "mkdir -p /run\n" + "\n".join(lines)
+def _service_start(names: list[str], folder: str) -> str:
+    lines = [f"(exec -a {name}-service sleep 100000) & echo $! > {folder}/{name}.pid" for name in names]
+    return f"mkdir -p {folder}\n" + "\n".join(lines)
 
 
 def stop_service(dice: Dice) -> Problem:
     """Stop one of several processes."""
-    names = dice.sample(SERVICES, dice.integer(2, 3))
+    names, folder = dice.sample(SERVICES, dice.integer(2, 3)), f"/run/{dice.pick(FOLDERS)}"
     return Problem(
-        f"The process {names[0]}-service runs in the background; its number is in /run/{names[0]}.pid. "
+        f"The process {names[0]}-service runs in the background; its number is in {folder}/{names[0]}.pid. "
         "Stop it, and leave the other services running.",
-        (f"kill $(cat /run/{names[0]}.pid)",),
+        (f"kill $(cat {folder}/{names[0]}.pid)",),
         ("I stop the process with this number.",),
         [],
         processes={f"{name}-service": name != names[0] for name in names},
-        start=_service_start(names),
+        start=_service_start(names, folder),
     )
 
 
@@ -279,7 +282,7 @@ def dead_service(dice: Dice) -> Problem:
         ("I ask for each number whether it lives.",),
         draft.entries(),
         answer=f"/run/{dead}.pid",
-        start=_service_start(alive),
+        start=_service_start(alive, "/run"),
     )
 
 

@@ -163,7 +163,7 @@ def _script(script: Any, scripts: Path) -> dict[str, str]:
         return {"language": language, "code": script["code"]}
     path = scripts / script["file"]
     if not scripts.is_dir():  # task files without their scripts: the others can still be played
-        return {"language": language, "code": "", "missing": str(path)}
+        return {"language": language, "code": "", "missing": script["file"]}
     try:
         return {"language": language, "code": path.read_text(encoding="utf-8")}
     except OSError as error:

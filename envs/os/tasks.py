@@ -23,7 +23,11 @@ def open_tasks(source: str | Path = "builtin", seed: int = 0) -> TaskSource:
         TaskError: The files cannot be read.
         UsageError: The seed is negative.
     """
-    return _builtin(seed) if source == "builtin" else _files(Path(source).expanduser().resolve())
+    if source == "builtin":
+        return _builtin(seed)
+    path = Path(source).expanduser().resolve()
+    changed = path.stat().st_mtime_ns if path.is_file() else 0
+    return _files(path, changed)
 
 
 @lru_cache(maxsize=8)
@@ -32,5 +36,6 @@ def _builtin(seed: int) -> TaskSource:
 
 
 @lru_cache(maxsize=4)
-def _files(path: Path) -> TaskSource:
+def _files(path: Path, changed: int) -> TaskSource:
+    """The tasks of a path; a file that was written again is read again."""
     return OSTasks.from_source(path)
