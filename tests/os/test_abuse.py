@@ -242,7 +242,7 @@ def test_a_machine_that_dies_is_told_apart(cage: Sandbox) -> None:
 
 FORGERIES = (
     "echo '#!/bin/sh\necho forged' > /tmp/f; chmod 755 /tmp/f",
-    "for p in bash grep cat ls python3 timeout; do cp /tmp/f /usr/bin/$p; cp /tmp/f /usr/local/bin/$p; done 2>/dev/null",
+    "for p in bash grep cat ls timeout; do cp /tmp/f /usr/bin/$p; cp /tmp/f /usr/local/bin/$p; done 2>/dev/null",
     "mkdir -p /usr/lib/python3.11; echo 'print(\"forged\")' > /usr/lib/python3.11/os.py; : > /usr/lib/python311.zip",
     "echo home = /tmp > /usr/bin/pyvenv.cfg; cp /usr/bin/pyvenv.cfg /usr/pyvenv.cfg; : > /usr/bin/pybuilddir.txt",
     "echo /tmp/evil.so > /etc/ld.so.preload; echo /tmp > /etc/ld.so.conf; : > /etc/ld.so.cache",
