@@ -12,19 +12,14 @@ import json
 import os
 import resource
 import select
-import shutil
 import signal
 import socket
-import stat
-import sys
 import time
 from typing import Any, NoReturn
 
-from . import seccomp, skeleton, syscalls
+from . import seccomp, skeleton, syscalls, trees
 
 EPISODE, CHECK, ROOT = "/episode", "/check", "/episode/root"
-LINKS = ("bin", "sbin", "lib", "lib64", "lib32", "libx32")
-LINKER_FILES = ("etc/ld.so.cache", "etc/ld.so.conf", "etc/ld.so.preload")
 ENVIRONMENT = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/bash", "TERM": "dumb",
                "LANG": "C.UTF-8", "TZ": "UTC", "HOSTNAME": skeleton.HOSTNAME}  # fmt: skip
 AGENT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -34,7 +29,6 @@ CODE_FOLDERS = ("lib", "lib32", "lib64", "libx32", "libexec", "share")  # of /us
 COMMAND_SUFFIXES = ("", ".sh", ".bash", ".py", ".pl")  # of an added program; next to one lie no settings (pyvenv.cfg)
 HIDDEN = ("kcore", "keys", "key-users", "kmsg", "kallsyms", "timer_list", "sched_debug", "cmdline", "sysrq-trigger",
           "interrupts", "config.gz", "kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo")  # fmt: skip
-MAX_ENTRIES, MAX_CONTENT = 4000, 1 << 16
 
 
 def main(options: dict[str, Any], fds: list[int], ready: int, go: int) -> NoReturn:
@@ -200,13 +194,30 @@ class Cage:
 
     def start_shell(self, pipes: list[int]) -> None:
         """Start the login shell; `pipes` are its input, its output and the pipe it reports the end of a command on."""
-        self.shell = os.fork()
+        self.shell = self.fork()
         if self.shell == 0:
             stdin, stdout, status = pipes
             files = [stdin, stdout, stdout, status]
             self.become_agent(ROOT, files, ["bash", "--login"], {**ENVIRONMENT, "PATH": AGENT_PATH})
         for fd in pipes:
             os.close(fd)
+
+    def fork(self) -> int:
+        """Fork; an agent that has used up all processes loses them."""
+        for _ in range(50):
+            try:
+                return os.fork()
+            except OSError:
+                self.signal_all(signal.SIGKILL)
+                time.sleep(0.02)
+                self.reap()
+        return os.fork()
+
+    @staticmethod
+    def signal_all(number: int) -> None:
+        """Send a signal to every process but this one."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, number)
 
     def become_agent(self, root: str, files: list[int], arguments: list[str], environment: dict[str, str]) -> NoReturn:
         """Never returns: lock this process into a root, take its powers away, and execute a program on these files."""
@@ -264,25 +275,32 @@ class Cage:
         return {"killed": killed}
 
     def do_freeze(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
-        """Stop every process of the agent, for good."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGSTOP)
+        """Stop every process of the agent, for good.
+
+        One that was not stopped yet may wake another one up, so it is done until all of them are seen asleep.
+        """
+        for _ in range(50):
+            self.signal_all(signal.SIGSTOP)
+            if all(process["state"] in "TZX" for process in self.processes()):
+                return {"ok": True}
+            time.sleep(0.002)
+        self.signal_all(signal.SIGKILL)
         return {"ok": True}
 
     def do_populate(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         """Write the files of a task into the root."""
-        return self.in_root(lambda: write_tree(request["entries"]))
+        return self.in_root(lambda: trees.write_tree(request["entries"]))
 
     def do_inspect(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         """What the files below some paths are, as the agent sees them, and which processes there are."""
-        answer = self.in_root(lambda: read_tree(request["paths"]))
+        answer = self.in_root(lambda: trees.read_tree(request["paths"]))
         return {**answer, "processes": self.processes()}
 
     def do_run(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:
         """Run a script: in the root itself, or in a copy of it with pristine programs, which is then gone."""
         output, writer = os.pipe()
         null = os.open("/dev/null", os.O_RDWR)
-        pid = os.fork()
+        pid = self.fork()
         if pid == 0:
             root, path = ROOT, AGENT_PATH
             files = [null, writer, null if request["copy"] else writer]
@@ -322,7 +340,7 @@ class Cage:
         self.mount_copied_usr(f"{root}/usr", name)
         syscalls.bind("/dev", f"{root}/dev")
         self.mount_proc(root)
-        repair_links(root, self.lower_root())
+        trees.repair_links(root, self.lower_root())
         return root
 
     def mount_copied_usr(self, target: str, name: str) -> None:
@@ -342,7 +360,7 @@ class Cage:
         for folder in ("", "bin", "sbin"):
             for added in set(os.listdir(f"{target}/{folder}")) - set(os.listdir(f"{usr}/{folder}")):
                 if os.path.splitext(added)[1] not in COMMAND_SUFFIXES and (folder or added == "pyvenv.cfg"):
-                    remove(f"{target}/{folder}/{added}")
+                    trees.remove(f"{target}/{folder}/{added}")
         for folder in CODE_FOLDERS:
             if os.path.isdir(f"{usr}/{folder}") and not os.path.islink(f"{usr}/{folder}"):
                 syscalls.bind(f"{usr}/{folder}", f"{target}/{folder}")
@@ -352,7 +370,7 @@ class Cage:
     def in_root(self, work: Any) -> dict[str, Any]:
         """Do something in a child process locked into the agent's root, where no symbolic link leads out."""
         reader, writer = os.pipe()
-        pid = os.fork()
+        pid = self.fork()
         if pid == 0:
             try:
                 signal.set_wakeup_fd(-1)
@@ -405,113 +423,3 @@ def drain(fd: int, timeout: float, limit: int) -> tuple[bytes, bool]:
         if not part:
             return bytes(data), False
         data += part[: max(0, limit - len(data))]
-
-
-def repair_links(root: str, lower: str) -> None:
-    """Put back what decides which programs and libraries run: /bin, /lib … and the linker's files."""
-    for name in LINKS:
-        wanted, path = f"{lower}/{name}", f"{root}/{name}"
-        if os.path.islink(wanted) and not (os.path.islink(path) and os.readlink(path) == os.readlink(wanted)):
-            remove(path)
-            os.symlink(os.readlink(wanted), path)
-    etc = f"{root}/etc"
-    if os.path.islink(etc) or not os.path.isdir(etc):
-        remove(etc)
-        os.mkdir(etc)
-    for name in LINKER_FILES:
-        if content(f"{root}/{name}") != content(f"{lower}/{name}"):
-            remove(f"{root}/{name}")
-            if os.path.isfile(f"{lower}/{name}"):
-                shutil.copyfile(f"{lower}/{name}", f"{root}/{name}")
-
-
-def content(path: str) -> bytes | None:
-    """What a regular file holds; None for anything else."""
-    if os.path.islink(path) or not os.path.isfile(path):
-        return None
-    with open(path, "rb") as file:
-        return file.read()
-
-
-def remove(path: str) -> None:
-    """Remove a file or a folder, if it is there, without following links."""
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.unlink(path)
-
-
-def write_tree(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Create files, folders and links; folders get their times last, deepest first, as writing into them changes it."""
-    for entry in entries:
-        path, kind = entry["path"], entry.get("type", "file")
-        os.makedirs(os.path.dirname(path) or "/", exist_ok=True)
-        if kind == "folder":
-            os.makedirs(path, exist_ok=True)
-        elif kind == "link":
-            os.symlink(entry["target"], path)
-        elif kind == "append":
-            with open(path, "ab") as file:
-                file.write(entry["content"].encode())
-            os.utime(path, (skeleton.EPOCH, skeleton.EPOCH))
-            continue
-        else:
-            with open(path, "wb") as file:
-                content = bytes.fromhex(entry["hex"]) if "hex" in entry else entry["content"].encode()
-                file.write(content * entry.get("repeat", 1))
-        os.chown(path, entry.get("uid", 0), entry.get("gid", 0), follow_symlinks=False)
-        if kind != "link":
-            os.chmod(path, entry.get("mode", 0o755 if kind == "folder" else 0o644))
-    folders = {folder for entry in entries for folder in parents(entry["path"])}
-    times = {entry["path"]: entry.get("mtime", skeleton.EPOCH) for entry in entries}  # those of folders come last
-    times |= {folder: times.get(folder, skeleton.EPOCH) for folder in folders}
-    for path in sorted(times, key=len, reverse=True):
-        os.utime(path, (times[path], times[path]), follow_symlinks=False)
-    return {"ok": True}
-
-
-def parents(path: str) -> list[str]:
-    """All folders above a path, without the root."""
-    parts = path.strip("/").split("/")[:-1]
-    return ["/" + "/".join(parts[: depth + 1]) for depth in range(len(parts))]
-
-
-def read_tree(paths: list[str]) -> dict[str, Any]:
-    """Describe the files at and below some paths; too many of them are cut off, which `complete` says."""
-    entries: dict[str, dict[str, Any]] = {}
-    waiting = sorted(paths, reverse=True)
-    while waiting and len(entries) < MAX_ENTRIES:
-        path = waiting.pop()
-        if path in entries:
-            continue
-        try:
-            entries[path] = entry = describe(path)
-            if entry["type"] == "folder":
-                waiting += sorted((f"{path.rstrip('/')}/{name}" for name in os.listdir(path)), reverse=True)
-        except OSError:
-            continue
-    return {"entries": entries, "complete": not waiting}
-
-
-def describe(path: str) -> dict[str, Any]:
-    """One file: type, mode, owner, size, time, and content or target."""
-    info = os.lstat(path)
-    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
-    entry: dict[str, Any] = {
-        "type": kinds.get(stat.S_IFMT(info.st_mode), "other"),
-        "mode": stat.S_IMODE(info.st_mode),
-        "uid": info.st_uid,
-        "gid": info.st_gid,
-        "size": info.st_size,
-        "mtime": int(info.st_mtime),
-    }
-    if entry["type"] == "link":
-        entry["target"] = os.readlink(path)
-    elif entry["type"] == "file":
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(fd, "rb") as file:
-            entry["content"] = file.read(MAX_CONTENT).decode("utf-8", "surrogateescape")
-    return entry
-
-
-assert sys.version_info >= (3, 11)
