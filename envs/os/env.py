@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ __all__ = ["OSEnv"]
 
 DIALECTS = ("short", "agentbench")
 GOLDS = ("fresh", "final")
+LISTED_PATHS = 2  # of the instruction, in the list of admissible actions
+_PATH = re.compile(r"/[\w./-]*\w")
 MALFORMED = Call("malformed")  # how v0.2 ends an episode on a turn that it cannot read
 
 
@@ -291,6 +294,12 @@ class OSEnv(TextEnv):
         if text == prompts.NO_OUTPUT:
             return prompts.SUMMARY_NOTHING
         return text.strip().partition("\n")[0][: prompts.SUMMARY_LENGTH]
+
+    def _admissible(self) -> list[Call]:
+        """A few harmless looks around, and giving up: any other command may be run too."""
+        paths = list(dict.fromkeys(_PATH.findall(self.task.instruction if self._task else "")))[:LISTED_PATHS]
+        commands = ["ls", *(f"{program} {path}" for path in paths for program in ("ls -a", "cat"))]
+        return [*(Call("bash", {"script": command}) for command in commands), Call("finish")]
 
     # The expert -------------------------------------------------------------------------------------------------------
 
