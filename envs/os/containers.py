@@ -391,7 +391,7 @@ class Containers(Machines):
                 cap_drop=["ALL"],
                 cap_add=CAPABILITIES,
                 security_opt=["no-new-privileges"],
-                oom_score_adj=500,  # and no way back: what an agent may not lower, it cannot hide behind
+                oom_score_adj=500,  # where memory runs out on the host, these go first
                 shm_size=min(limits.disk, 16 << 20),
                 ulimits=[
                     ulimit(name="nofile", soft=limits.open_files, hard=limits.open_files),

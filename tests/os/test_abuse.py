@@ -187,9 +187,14 @@ PRIVILEGED = (
 )
 
 
-def test_privileges_are_refused(sandbox: Sandbox) -> None:
-    granted = [command for command in PRIVILEGED if sandbox.run(f"{command} > /dev/null 2>&1").status == 0]
-    assert granted == []
+# Docker has no way to forbid it. It only keeps the container's own PID 1 from being chosen when the container's memory
+# is used up, and the limit of that memory stands.
+GRANTED_BY_CONTAINERS = {"echo -1000 > /proc/1/oom_score_adj"}
+
+
+def test_privileges_are_refused(sandbox: Sandbox, machines: Machines) -> None:
+    granted = {command for command in PRIVILEGED if sandbox.run(f"{command} > /dev/null 2>&1").status == 0}
+    assert granted <= (set() if machines.name == "namespace" else GRANTED_BY_CONTAINERS)
 
 
 def test_setuid_programs_give_no_powers(sandbox: Sandbox) -> None:
