@@ -2,7 +2,7 @@
 
     namespace   bash in fresh Linux namespaces over a copy-on-write root (namespace.py): the default on Linux
     docker      a container of a Docker daemon, one attached shell each (containers.py)
-    podman      the same through Podman's compatible API
+    podman      the same through Podman's compatible API; only by name, as it does not pass all tests yet
 
 Where none of them is safe to use, `open_machines` fails: there is no way to plain bash on the host.
 """
@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 BACKENDS = ("namespace", "docker", "podman")
+AUTOMATIC = ("namespace", "docker")
 
 
 class SandboxDied(BackendError):
@@ -197,7 +198,7 @@ def open_machines(name: str | None = None, root: str | None = None, image: str |
     """The backend of a name, or the first one that this computer allows.
 
     Args:
-        name: `namespace`, `docker` or `podman`; None tries them in this order.
+        name: `namespace`, `docker` or `podman`; None tries the first two in this order.
         root: Folder of a root file system for `namespace`; None takes the host's /usr.
         image: Image for the containers; None takes the package's own.
 
@@ -209,7 +210,7 @@ def open_machines(name: str | None = None, root: str | None = None, image: str |
     if name is not None:
         return _open(choose("backend", name, BACKENDS), root, image)
     reasons = []
-    for candidate in BACKENDS:
+    for candidate in AUTOMATIC:
         try:
             return _open(candidate, root, image)
         except (BackendError, ImportError) as error:

@@ -7,6 +7,8 @@ libraries. Docker's API serves Podman as well.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import os
 import re
@@ -17,11 +19,11 @@ import stat
 import struct
 import tarfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from cmat_gym.core.errors import BackendError, require
 from cmat_gym.envs.os.backend import (
@@ -42,6 +44,7 @@ from cmat_gym.envs.os.shell import OUTPUT_KEPT, PREPARE, quote
 
 __all__ = ["DOCKERFILE", "IMAGE", "ContainerSandbox", "Containers", "import_root", "open_containers"]
 
+Answer = TypeVar("Answer")
 IMAGE = "cmat-gym-os:1"
 LABEL = "cmat-gym-os"
 DOCKERFILE = Path(__file__).parent / "data" / "Dockerfile"
@@ -50,11 +53,25 @@ ENVIRONMENT = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "LANG": "C.UT
 # PID 1: bash cannot be killed from inside, takes in orphans, and does nothing.
 IDLE = ["/bin/bash", "-c", "trap '' TERM INT HUP; while :; do sleep 1000 & wait $!; done"]
 CHECK_SECONDS = 30
+MANY_PROCESSES = 32_768
 MAX_CONTENT = 1 << 16
 WATCH_SECONDS = 0.5  # how often the written bytes are looked at while a command runs
 # What a check takes from the image, whatever the agent has done to it: libraries, and what decides which ones run.
 PRISTINE = re.compile(r"/(usr/)?(lib\w*|libexec|share)(/|$)|/s?bin(/|$)|/etc/ld\.so\.|/usr/pyvenv\.cfg$")
 PROGRAMS = re.compile(r"/usr/s?bin/")
+
+
+def _reported(method: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Let a daemon that refuses something be a `BackendError`, as with every backend."""
+
+    @functools.wraps(method)
+    def wrapped(self: ContainerSandbox, *arguments: Any, **options: Any) -> Answer:
+        try:
+            return method(self, *arguments, **options)
+        except self._machines.errors.DockerException as error:
+            raise BackendError(f"{self._machines.name} refused: {error}") from None
+
+    return wrapped
 
 
 class ContainerSandbox(Sandbox):
@@ -94,6 +111,7 @@ class ContainerSandbox(Sandbox):
 
     # Setting up -------------------------------------------------------------------------------------------------------
 
+    @_reported
     def populate(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """See `Sandbox`."""
         appended: dict[str, bytes] = {}
@@ -133,6 +151,7 @@ class ContainerSandbox(Sandbox):
 
     # Acting -----------------------------------------------------------------------------------------------------------
 
+    @_reported
     def run(self, command: str) -> Output:
         """See `Sandbox`. A command that must be stopped takes the shell and all other processes with it."""
         mark = secrets.token_hex(8)
@@ -205,12 +224,17 @@ class ContainerSandbox(Sandbox):
 
     def _watch_disk(self) -> None:
         """End a container that has written too much; overlay file systems have no limit of their own."""
-        api = self._machines.client.api
-        written = api._result(api._get(api._url("/containers/{0}/json?size=1", self._container.id)), True)["SizeRw"]
+        written = self._get("/containers/{0}/json", size="1")["SizeRw"]
         if (written or 0) > self.limits.disk:
             self._container.kill()
             raise SandboxDied("The container of this episode wrote more than its disk holds")
 
+    def _get(self, path: str, **parameters: str) -> Any:
+        """Ask the daemon something for which docker-py does not know all parameters."""
+        api = self._machines.client.api
+        return api._result(api._get(api._url(path, self._container.id), params=parameters), True)
+
+    @_reported
     def execute(self, script: Script, parameters: Sequence[str] = ()) -> Ran:
         """See `Sandbox`."""
         return self._run_in(self._container, script, parameters, ENVIRONMENT, merge=True)
@@ -227,6 +251,7 @@ class ContainerSandbox(Sandbox):
 
     # Grading ----------------------------------------------------------------------------------------------------------
 
+    @_reported
     def freeze(self) -> None:
         """See `Sandbox`."""
         if not self._paused:
@@ -234,6 +259,7 @@ class ContainerSandbox(Sandbox):
             self._container.pause()
             self._paused = True
 
+    @_reported
     def inspect(self, paths: Sequence[str]) -> FinalState:
         """See `Sandbox`."""
         files: dict[str, FileInfo] = {}
@@ -242,13 +268,13 @@ class ContainerSandbox(Sandbox):
             for member, data in self._members(path):
                 name = str(PurePosixPath(parent) / member.name)
                 files[name] = _describe(member, data)
-        table = self._container.top(ps_args="-eo pid,ppid,uid,stat,args")
-        processes = tuple(
-            Process(int(row[0]), int(row[1]), int(row[2]), tuple(row[4].split()), row[3][0])
-            for row in table["Processes"]
-        )
-        return FinalState(files, processes)
+        if self._machines.name == "podman":  # its `top` does not look into a container that is paused
+            return FinalState(files, _namespace_processes(self._container.attrs["State"]["Pid"]))
+        rows = self._container.top(ps_args="-eo pid,ppid,uid,stat,args")["Processes"]
+        processes = (Process(int(r[0]), int(r[1]), int(r[2]), tuple(r[4].split()), r[3][0]) for r in rows)
+        return FinalState(files, tuple(processes))
 
+    @_reported
     def check(self, script: Script, parameters: Sequence[str] = ()) -> Ran:
         """See `Sandbox`."""
         self.freeze()
@@ -310,6 +336,20 @@ def _add(archive: tarfile.TarFile, entry: Mapping[str, Any]) -> None:
         data *= entry.get("repeat", 1)
         info.size = len(data)
     archive.addfile(info, io.BytesIO(data))
+
+
+def _namespace_processes(first: int) -> tuple[Process, ...]:
+    """The processes that share a process's namespace, on this computer."""
+    namespace = os.readlink(f"/proc/{first}/ns/pid")
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        folder = Path("/proc") / name
+        with contextlib.suppress(OSError):
+            if os.readlink(folder / "ns" / "pid") == namespace:
+                state, parent, *_ = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+                words = tuple((folder / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1])
+                found.append(Process(int(name), int(parent), folder.stat().st_uid, words, state))
+    return tuple(found)
 
 
 def _describe(member: tarfile.TarInfo, data: bytes) -> FileInfo:
@@ -397,6 +437,8 @@ class Containers(Machines):
                     ulimit(name="nofile", soft=limits.open_files, hard=limits.open_files),
                     ulimit(name="fsize", soft=limits.file_size, hard=limits.file_size),
                     ulimit(name="core", soft=0, hard=0),
+                    # Podman would ask for more than it may have; `pids_limit` is what counts.
+                    ulimit(name="nproc", soft=MANY_PROCESSES, hard=MANY_PROCESSES),
                 ],
             )
         except self.errors.APIError as error:

@@ -66,7 +66,7 @@ class OSEnv(TextEnv):
     | `memory` | `"dual"` | a `MemoryConfig`, or None for the bare output |
     | `reward` | `"outcome"` | or `"progress"`, with `discount` as its γ |
     | `max_turns` | None | turns per episode |
-    | `backend` | None | `namespace`, `docker` or `podman`; None takes the first that is safe here |
+    | `backend` | None | `namespace`, `docker` or `podman`; None takes the first of the first two that works |
     | `dialect` | `"short"` | or `"agentbench"`, for comparison with published agents |
     | `limits` | `Limits()` | memory, processes, disk, time … of a machine |
     | `root` | None | folder of a root file system for `namespace`, in place of the host's /usr |
