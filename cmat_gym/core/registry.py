@@ -22,7 +22,10 @@ class World(NamedTuple):
     summary: str
 
 
-WORLDS = (World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),)
+WORLDS = (
+    World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),
+    World("cmat/KG-v0", "cmat_gym.envs.kg.env:KGEnv", "answering questions with a knowledge graph"),
+)
 
 
 def register_worlds() -> None:

@@ -1,0 +1,214 @@
+"""The oracle: from any state, the shortest way to an answer that scores 1.0 along the gold program.
+
+It uses what is already there: a variable that stands for a part of the program, a listing that was seen, and any
+variable at all whose members are the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from cmat_gym.core.errors import BackendError, UsageError
+from cmat_gym.envs.kg import prompts
+from cmat_gym.envs.kg.backend import KGBackend
+from cmat_gym.envs.kg.programs import Program, both, canonical, follow, superlative, tally
+from cmat_gym.envs.kg.tools import MAX_VARIABLES, Session, type_of
+
+__all__ = ["FINAL", "KGExpert", "Move"]
+
+FINAL = "final_answer"
+
+
+class Move(NamedTuple):
+    """A call of a tool, with arguments as the agent writes them."""
+
+    tool: str
+    arguments: tuple[str, ...]
+
+
+class KGExpert:
+    """Solves one question. It keeps no state of the episode: every answer is a function of the session.
+
+    Args:
+        program: The gold program, of operations the tools have.
+        answer: The right ids.
+        backend: The graph; only asked.
+        entities: The names of the question's entities and their ids.
+    """
+
+    def __init__(
+        self, program: Program, answer: frozenset[str], backend: KGBackend, entities: Mapping[str, str]
+    ) -> None:
+        self.program = program
+        self.answer = answer
+        self.backend = backend
+        self._names = {entity: name for name, entity in entities.items()}
+        self._right: dict[str, bool] = {}
+
+    # Answers ----------------------------------------------------------------------------------------------------------
+
+    def next_move(self, session: Session) -> Move:
+        """The first move of the shortest plan.
+
+        Raises:
+            UsageError: The answer is given.
+        """
+        if session.answer is not None:
+            raise UsageError("The answer is given: there is nothing left to do")
+        return self.plan(session)[0]
+
+    def cost_to_go(self, session: Session) -> float:
+        """Number of moves from here to an answer that scores 1.0, that one included; infinity where there is none."""
+        if session.answer is not None:
+            return 0.0 if self.is_right(session.variables[session.answer].program) else math.inf
+        if self._ready(session) is not None:
+            return 1.0
+        moves = self.plan(session)
+        made = sum(move.tool not in ("get_relations", "get_attributes", FINAL) for move in moves)
+        fits = len(session.variables) + made <= MAX_VARIABLES
+        return float(len(moves)) if fits and self._solvable else math.inf
+
+    def thought(self, session: Session) -> str:
+        """One short sentence on why the next move is right.
+
+        Raises:
+            UsageError: The answer is given.
+        """
+        tool, arguments = self.next_move(session)
+        start = arguments[0]
+        match tool:
+            case "get_relations":
+                return prompts.THINK_RELATIONS.format(start=start)
+            case "get_neighbors":
+                return prompts.THINK_NEIGHBORS.format(start=start, relation=arguments[1].rpartition(".")[2])
+            case "intersection":
+                return prompts.THINK_INTERSECTION.format(first=start, second=arguments[1])
+            case "get_attributes":
+                return prompts.THINK_ATTRIBUTES.format(start=start)
+            case "argmax" | "argmin":
+                words = prompts.THINK_ARGMAX if tool == "argmax" else prompts.THINK_ARGMIN
+                return words.format(attribute=arguments[1].rpartition(".")[2].replace("_", " "))
+            case "count":
+                return prompts.THINK_COUNT
+        return (prompts.THINK_ANSWER if math.isfinite(self.cost_to_go(session)) else prompts.THINK_LOST).format(
+            start=start
+        )
+
+    def is_right(self, program: Program) -> bool:
+        """Whether a program stands for exactly the right ids; a graph that does not answer counts as no."""
+        known = self._right.get(program.text)
+        if known is None:
+            try:
+                known = self.backend.matches(program, self.answer)
+            except BackendError:
+                return False
+            self._right[program.text] = known
+        return known
+
+    # Plans ------------------------------------------------------------------------------------------------------------
+
+    def plan(self, session: Session) -> list[Move]:
+        """All moves from here to the answer, in order."""
+        ready = self._ready(session)
+        if ready is not None:
+            return [Move(FINAL, (f"#{ready}",))]
+        target = min(self._targets, key=lambda program: len(_Planner(session, self._names).plan(program)))
+        moves = _Planner(session, self._names).plan(target)
+        if len(session.variables) >= MAX_VARIABLES and len(moves) > 1:
+            return [Move(FINAL, ("#0",))]  # lost: no variable can be made any more
+        return moves
+
+    def _ready(self, session: Session) -> int | None:
+        """A variable that can be answered with."""
+        for number, variable in enumerate(session.variables):
+            if self.is_right(variable.program):
+                return number
+        return None
+
+    @cached_property
+    def _targets(self) -> list[Program]:
+        """The gold program, and parts of it that stand for the answer already."""
+        parts = {part.text: part for part in self.program.walk() if part.op != "ENTITY" and self.is_right(part)}
+        return [*parts.values()] or [self.program]
+
+    @cached_property
+    def _solvable(self) -> bool:
+        """Whether the tools accept every step of the program, and it stands for the right ids."""
+        ontology = self.backend.ontology
+        try:
+            for node in self.program.walk():
+                if node.op in ("CLASS", "BACKWARD", "OR"):
+                    return False
+                if node.op == "FORWARD" and node.name not in self.backend.relations(node.parts[0]):
+                    return False
+                if node.op == "AND" and len({type_of(part, ontology) for part in node.parts}) > 1:
+                    return False
+                if node.op in ("ARGMAX", "ARGMIN") and node.name not in self.backend.attributes(node.parts[0]):
+                    return False
+        except BackendError:
+            return False
+        return self.is_right(self.program)
+
+
+class _Planner:
+    """Lists the moves that a program still takes, as if each of them were made."""
+
+    def __init__(self, session: Session, names: Mapping[str, str]) -> None:
+        self._names = names
+        self._relations = set(session.relations)
+        self._attributes = set(session.attributes)
+        self._count = len(session.variables)
+        self._have: dict[str, list[tuple[int, Program]]] = {}
+        for number, variable in enumerate(session.variables):
+            self._have.setdefault(canonical(variable.program), []).append((number, variable.program))
+        self._moves: list[Move] = []
+
+    def plan(self, program: Program) -> list[Move]:
+        written, _ = self._make(program, frozenset())
+        return [*self._moves, Move(FINAL, (written,))]
+
+    def _make(self, program: Program, listed: frozenset[str] | set[str]) -> tuple[str, Program]:
+        """How to write a program as an argument, and the program itself as it was made: the order in AND may differ.
+
+        Of equal variables, one whose listing was seen is taken.
+        """
+        if program.op == "ENTITY":
+            return self._names.get(program.name, program.name), program
+        found = self._have.get(canonical(program))
+        if found:
+            number, made = next(((n, p) for n, p in found if p.text in listed), found[0])
+            return f"#{number}", made
+        return self._build(program)
+
+    def _build(self, program: Program) -> tuple[str, Program]:
+        match program.op:
+            case "FORWARD":
+                start, inner = self._make(program.parts[0], self._relations)
+                self._list("get_relations", start, inner, self._relations)
+                return self._add("get_neighbors", (start, program.name), follow(program.name, inner))
+            case "AND":
+                first, one = self._make(program.parts[0], frozenset())
+                second, other = self._make(program.parts[1], frozenset())
+                return self._add("intersection", (first, second), both(one, other))
+            case "ARGMAX" | "ARGMIN" as op:
+                start, inner = self._make(program.parts[0], self._attributes)
+                self._list("get_attributes", start, inner, self._attributes)
+                return self._add(op.lower(), (start, program.name), superlative(op, inner, program.name))
+            case _:
+                start, inner = self._make(program.parts[0], frozenset())
+                return self._add("count", (start,), tally(inner))
+
+    def _list(self, tool: str, start: str, inner: Program, listed: set[str]) -> None:
+        if inner.text not in listed:
+            listed.add(inner.text)
+            self._moves.append(Move(tool, (start,)))
+
+    def _add(self, tool: str, arguments: tuple[str, ...], made: Program) -> tuple[str, Program]:
+        number = self._count
+        self._count += 1
+        self._have.setdefault(canonical(made), []).append((number, made))
+        self._moves.append(Move(tool, arguments))
+        return f"#{number}", made
