@@ -94,6 +94,8 @@ class GraphBackend:
         """The ids a program stands for, or the number."""
         if program.is_number:
             return self._number(program)
+        if program.op == "ENTITY":  # an id alone is itself, known or not
+            return frozenset([program.name])
         return frozenset(map(self.graph.id, self.members(program)))
 
     def matches(self, program: Program, ids: frozenset[str]) -> bool:

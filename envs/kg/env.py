@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from cmat_gym.core.env import Outcome, TextEnv
 from cmat_gym.core.errors import BackendError, InvalidAction, choose
-from cmat_gym.core.protocol import Call, Tool
+from cmat_gym.core.protocol import Call, Tool, format_tool_call
 from cmat_gym.core.task import Score, Task
 from cmat_gym.envs.kg import prompts
 from cmat_gym.envs.kg.backend import KGBackend
 from cmat_gym.envs.kg.dialect import PARAMETERS, Reply, reply_to_calls, reply_to_text
-from cmat_gym.envs.kg.expert import FINAL, KGExpert
+from cmat_gym.envs.kg.expert import KGExpert
 from cmat_gym.envs.kg.programs import Program, parse_program
 from cmat_gym.envs.kg.scorer import score_kg
 from cmat_gym.envs.kg.tasks import open_world
-from cmat_gym.envs.kg.tools import SIGNATURES, Session, Toolbox, ToolError
+from cmat_gym.envs.kg.tools import FINAL, SIGNATURES, Choices, Move, Session, Toolbox, ToolError
 
 __all__ = ["KGEnv"]
 
 DIALECTS = ("cmat", "agentbench")
+KEPT_STATES = 256  # of one episode, whose admissible actions are remembered: searches go back to them
+_ANSWER_PARAMETERS = ("variable",)
 MESSAGE = "message"  # the call that stands for a whole message in AgentBench's dialect
 _CALL = re.compile(r"(\w+)\((.*)\)\Z", re.DOTALL)
 _FINAL = re.compile(r"(?:Thought:.*\n)?[ \t]*(?:Final|Find) Answer:(.*)\Z", re.DOTALL)
@@ -156,6 +159,9 @@ class KGEnv(TextEnv):
         self._entities: Mapping[str, str] = {}
         self._gold: frozenset[str] = frozenset()
         self._result: tuple[str, str] = ("", "")  # the last tool's words, and the same for the memory
+        self._listed: dict[Session, list[str]] = {}  # states of the episode -> what may be done there
+        self._head = ""  # how every page of the episode begins
+        self._lines: list[str] = []  # the page's lines about the variables, as far as they are written
         self._scored: Score | None = None
         self._expert_cache: KGExpert | None = None
 
@@ -173,9 +179,11 @@ class KGEnv(TextEnv):
             self._entities = task.payload["entities"]
             self._gold = frozenset(task.payload["answer"])
             self._expert_cache = None
+            self._head = self._open(task.instruction)
+            self._listed = {}
         self.session = Session()
-        self._result, self._scored = ("", ""), None
-        return self._page(task.instruction)
+        self._lines, self._result, self._scored = [], ("", ""), None
+        return self._head
 
     def _read(self, action: str) -> Call:
         if self.dialect == "agentbench":
@@ -219,7 +227,7 @@ class KGEnv(TextEnv):
             raise
         self.session = done.session
         self._result = done.result, self._summarise(done.names)
-        return Outcome(self._page(self.task.instruction))
+        return Outcome(self._page())
 
     def _apply_message(self, message: str) -> Outcome:
         """A whole message in AgentBench's dialect."""
@@ -271,28 +279,28 @@ class KGEnv(TextEnv):
 
     # What the agent is told -----------------------------------------------------------------------------------------
 
-    def _page(self, question: str) -> str:
-        """The question, what was made so far, and the last result."""
+    def _open(self, question: str) -> str:
         names = ", ".join(self._entities)
-        result = self._result[0]
+        words = prompts.QUESTION
         if self.dialect == "agentbench":
             words = prompts.AGENTBENCH_TOOLS_QUESTION if self.protocol == "tools" else prompts.AGENTBENCH_QUESTION
-            return words.format(question=question, entities=names)
-        lines = [prompts.QUESTION.format(question=question, entities=names)]
-        for number, variable in enumerate(self.session.variables):
-            made = self._describe(variable.program)
-            lines.append(prompts.VARIABLE_LINE.format(number=number, made=made, type=variable.type))
-        if result:
-            lines.append(prompts.RESULT.format(result=result))
-        return "\n".join(lines)
+        return words.format(question=question, entities=names)
+
+    def _page(self) -> str:
+        """The question, what was made so far, and the last result."""
+        variables, lines = self.session.variables, self._lines
+        for number in range(len(lines), len(variables)):
+            made = self._describe(variables[number].program)
+            lines.append(prompts.VARIABLE_LINE.format(number=number, made=made, type=variables[number].type))
+        return "\n".join([self._head, *lines, prompts.RESULT.format(result=self._result[0])])
 
     def _describe(self, program: Program) -> str:
         """The call that makes a program, as the agent would write it."""
         tool = {"FORWARD": "get_neighbors", "AND": "intersection"}.get(program.op, program.op.lower())
-        arguments = [self._written(part) for part in program.parts]
+        arguments = [self._argument(part) for part in program.parts]
         return f"{tool}({', '.join([*arguments, program.name] if program.name else arguments)})"
 
-    def _written(self, program: Program) -> str:
+    def _argument(self, program: Program) -> str:
         """A variable's number, or an entity's name."""
         for number, variable in enumerate(self.session.variables):
             if variable.program == program:
@@ -312,17 +320,36 @@ class KGEnv(TextEnv):
         """What the last tool did."""
         return self._result[1]
 
+    def _choices(self) -> list[Choices] | None:
+        """Every call that makes sense now; None where the graph does not answer."""
+        try:
+            return self.toolbox.choices(self.session, self._entities)
+        except BackendError:
+            return None
+
+    def _admissible(self) -> list[Call] | None:
+        choices = self._choices()
+        return None if choices is None else [_call(move) for group in choices for move in group.moves()]
+
+    def _list_actions(self) -> list[str] | None:
+        """The admissible calls written out: in pieces that many states share, and kept while the episode lasts."""
+        known = self._listed.get(self.session)
+        if known is None:
+            choices = self._choices()
+            if choices is None:
+                return None
+            if len(self._listed) >= KEPT_STATES:
+                self._listed.clear()
+            known = [text for group in choices for text in _written(group, self.protocol, self.dialect)]
+            self._listed[self.session] = known
+        return known.copy()
+
     def _render(self, call: Call) -> str:
-        arguments = ", ".join(call.arguments.values())
-        if call.name == FINAL:
-            return f"Final Answer: {arguments}"
-        return f"Action: {call.name}({arguments})" if self.dialect == "agentbench" else f"{call.name}({arguments})"
+        return _write(call, "text", self.dialect)
 
     def format_call(self, call: Call) -> str:
-        """Write a call as the agent would; AgentBench's function calls have none for the answer."""
-        if self.dialect == "agentbench" and call.name == FINAL:
-            return self._render(call)
-        return super().format_call(call)
+        """Write a call as the agent would in the environment's protocol and dialect."""
+        return _write(call, self.protocol, self.dialect)
 
     # State and expert -----------------------------------------------------------------------------------------------
 
@@ -331,6 +358,7 @@ class KGEnv(TextEnv):
 
     def _set_state(self, state: Any) -> None:
         self.session = Session.from_json(state, self.toolbox.ontology)
+        self._lines = []
 
     @property
     def _expert_here(self) -> KGExpert:
@@ -340,9 +368,7 @@ class KGEnv(TextEnv):
         return self._expert_cache
 
     def _expert(self) -> Call:
-        move = self._expert_here.next_move(self.session)
-        names = PARAMETERS.get(move.tool, ("variable",))
-        return Call(move.tool, dict(zip(names, move.arguments, strict=True)))
+        return _call(self._expert_here.next_move(self.session))
 
     def expert_thought(self) -> str:
         """Why the expert does what it does next."""
@@ -350,3 +376,23 @@ class KGEnv(TextEnv):
 
     def _cost_to_go(self) -> float:
         return self._expert_here.cost_to_go(self.session)
+
+
+def _call(move: Move) -> Call:
+    return Call(move.tool, dict(zip(PARAMETERS.get(move.tool, _ANSWER_PARAMETERS), move.arguments, strict=True)))
+
+
+@lru_cache(maxsize=1 << 12)
+def _written(choices: Choices, protocol: str, dialect: str) -> tuple[str, ...]:
+    return tuple(_write(_call(move), protocol, dialect) for move in choices.moves())
+
+
+def _write(call: Call, protocol: str, dialect: str) -> str:
+    """A call as the agent writes it. AgentBench's agents answer in words in both protocols."""
+    agentbench = dialect == "agentbench"
+    if protocol == "tools" and not (agentbench and call.name == FINAL):
+        return format_tool_call(call)
+    arguments = ", ".join(call.arguments.values())
+    if call.name == FINAL:
+        return f"Final Answer: {arguments}"
+    return f"Action: {call.name}({arguments})" if agentbench else f"{call.name}({arguments})"

@@ -9,24 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import NamedTuple
 
 from cmat_gym.core.errors import BackendError, UsageError
 from cmat_gym.envs.kg import prompts
 from cmat_gym.envs.kg.backend import KGBackend
 from cmat_gym.envs.kg.programs import Program, both, canonical, follow, superlative, tally
-from cmat_gym.envs.kg.tools import MAX_VARIABLES, Session, type_of
+from cmat_gym.envs.kg.tools import FINAL, MAX_VARIABLES, Move, Session, type_of
 
-__all__ = ["FINAL", "KGExpert", "Move"]
-
-FINAL = "final_answer"
-
-
-class Move(NamedTuple):
-    """A call of a tool, with arguments as the agent writes them."""
-
-    tool: str
-    arguments: tuple[str, ...]
+__all__ = ["KGExpert"]
 
 
 class KGExpert:

@@ -53,14 +53,18 @@ def _open(path: Path) -> Graph:
     files = _files(path)
     digest = _digest(files)
     folder = cache_folder() / f"kg-graph{Graph.FORMAT}-{digest[:32]}"
-    if not (folder / "graph.json").exists():
-        # Packed beside its place and moved there whole, so that a second process never reads half a graph.
-        draft = folder.with_name(f"{folder.name}.{os.getpid()}")
-        Graph.build(_read(path, files), digest).save(draft)
+    if folder.exists():
         try:
-            draft.rename(folder)
-        except OSError:  # another process was quicker
-            shutil.rmtree(draft)
+            return Graph.load(folder)
+        except TaskError:  # cut off by a full disk, or by somebody's hands: it is only a copy
+            shutil.rmtree(folder, ignore_errors=True)
+    # Packed beside its place and moved there whole, so that a second process never reads half a graph.
+    draft = folder.with_name(f"{folder.name}.{os.getpid()}")
+    Graph.build(_read(path, files), digest).save(draft)
+    try:
+        draft.rename(folder)
+    except OSError:  # another process was quicker
+        shutil.rmtree(draft)
     return Graph.load(folder)
 
 

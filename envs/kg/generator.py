@@ -49,6 +49,7 @@ MAX_ANSWER = 20  # members of an answer
 MAX_COUNTED = 2000
 MAX_COMPARED = 200
 MAX_BETWEEN = 3000  # members of a step on the way
+PLURAL = 1.3  # objects a subject has on average, from which a relation leads to sets worth intersecting
 BACK = 0.1  # share of the steps that may lead back where they came from
 PERSISTENCE = 500  # draws of one shape
 ATTEMPTS = 20_000  # draws for one question, before the graph counts as too small
@@ -100,6 +101,7 @@ class Asker:
         self._split_of = np.array([list(SIZES).index(share) for share in SHARES], np.int8)[self._graph.name_hash % 10]
         self._split_of[self._graph.name_rank == 0] = -1
         self._starts = lru_cache(maxsize=None)(self._find_starts)
+        self._plural = frozenset(name for name in self._graph.relations if self._graph.fan_out(name) > PLURAL)
         self._into: dict[str, list[str]] = {}
         for name, role in sorted(self._ontology.relations.items()):
             self._into.setdefault(role.range, []).append(name)
@@ -143,12 +145,13 @@ class Asker:
                 return self._draw_both(int(first[-1]), int(second[-1]), split, dice)
         return self._draw_hops(int(shape[0][-1]), split, dice)
 
-    def _draw_hops(self, hops: int, split: str, dice: _Dice) -> Program:
-        relations = self._starts(split)
+    def _draw_hops(self, hops: int, split: str, dice: _Dice, *, plural: bool = False) -> Program:
+        starts = self._starts(split)
+        relations = [name for name in starts if name in self._plural] if plural else list(starts)
         if not relations:
-            raise TaskError(f"No entity of split {split!r} has a relation: the graph is too small for tasks")
-        relation = dice.pick(list(relations))
-        program = follow(relation, entity(self._graph.id(dice.node(relations[relation]))))
+            raise TaskError(f"Hardly an entity of split {split!r} has a relation: the graph is too small for tasks")
+        relation = dice.pick(relations)
+        program = follow(relation, entity(self._graph.id(dice.node(starts[relation]))))
         for _ in range(hops - 1):
             last = self._ontology.relations[program.name].reverse
             ways = [way for way in self._backend.relations(program) if way != last or dice.uniform() < BACK]
@@ -166,18 +169,20 @@ class Asker:
 
     def _draw_both(self, first: int, second: int, split: str, dice: _Dice) -> Program:
         """A second way to a member of the first set, from another entity of the split."""
-        one = self._draw_hops(first, split, dice)
+        one = self._draw_hops(first, split, dice, plural=first == 1)
         members = self._backend.members(one)
-        if len(members) < 2 or len(members) > MAX_BETWEEN:
+        if not 2 <= len(members) <= MAX_BETWEEN:
             raise _Unfit
-        kind, ends, way = type_of(one, self._ontology), self._graph.node(dice.node(members)), []
+        kind, ends = type_of(one, self._ontology), self._graph.node(dice.node(members))
+        way: list[str] = []
         for hop in range(second):
-            relation = dice.pick(self._into.get(kind, [""]))
-            ends = self._graph.backward(relation, ends)
-            if not len(ends):
+            ways = [name for name in self._into.get(kind, ()) if second > 1 or name in self._plural]
+            ways = [name for name in ways if len(self._graph.backward(name, ends))]
+            if not ways:
                 raise _Unfit
-            way.append(relation)
-            kind = self._ontology.relations[relation].domain
+            way.append(dice.pick(ways))
+            ends = self._graph.backward(way[-1], ends)
+            kind = self._ontology.relations[way[-1]].domain
             if hop < second - 1:
                 ends = self._graph.node(dice.node(ends))
         starts = ends[self._split_of[ends] == list(SIZES).index(split)]
@@ -275,6 +280,11 @@ def _asker(backend: GraphBackend) -> Asker:
     return Asker(backend)
 
 
+@lru_cache(maxsize=1024)
+def _drawn(backend: GraphBackend, seed: int, index: int) -> Question:
+    return _asker(backend).ask("train", index, seed)
+
+
 @lru_cache(maxsize=8)
 def _panel(backend: GraphBackend, seed: int, split: str) -> tuple[Question, ...]:
     """The questions of a fixed panel: of each level the first ones drawn whose programs differ."""
@@ -327,7 +337,7 @@ class BuiltinKGTasks(TaskSource):
         if split not in SIZES:
             raise UnknownNameError("split of the builtin questions", split, SIZES)
         if split == "train":
-            return _asker(self.backend).ask(split, index, self.seed)
+            return _drawn(self.backend, self.seed, index)
         return _panel(self.backend, self.seed, split)[index]
 
     def make(self, split: str, index: int) -> Task:

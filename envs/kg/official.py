@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 
 from cmat_gym.core.errors import TaskError
 from cmat_gym.core.task import Task, TaskSource
-from cmat_gym.envs.kg.expert import Move
 from cmat_gym.envs.kg.generator import MAX_TURNS
 from cmat_gym.envs.kg.ontology import ARCHIVE, Ontology, read_agentbench_ontology
 from cmat_gym.envs.kg.programs import ENTITY, Program, both, entity, follow, superlative, tally
-from cmat_gym.envs.kg.tools import SIGNATURES
+from cmat_gym.envs.kg.tools import SIGNATURES, Move
 
 __all__ = ["OfficialKGTasks", "Record", "open_official", "program_of_chain", "read_move"]
 

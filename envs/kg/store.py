@@ -286,6 +286,13 @@ class Graph:
         number = self._relation.get(relation)
         return EMPTY if number is None else self._forward.key[self._forward.of[number] : self._forward.of[number + 1]]
 
+    def fan_out(self, relation: str) -> float:
+        """How many objects a subject of a relation has on average; 0 where it has no facts."""
+        number = self._relation[relation]
+        low, high = int(self._forward.of[number]), int(self._forward.of[number + 1])
+        facts = int(self._forward.table.start[high] - self._forward.table.start[low])
+        return facts / (high - low) if high > low else 0.0
+
     def relations_of(self, nodes: Nodes) -> tuple[str, ...]:
         """The relations that any of the nodes has, by name."""
         return self._listed(self._has_relations, self.relations, self._relation_names, nodes)

@@ -12,8 +12,21 @@ from cmat_gym.envs.kg.backend import KGBackend
 from cmat_gym.envs.kg.ontology import NUMBER, Ontology
 from cmat_gym.envs.kg.programs import Program, both, entity, follow, parse_program, superlative, tally
 
-__all__ = ["MAX_OPERATIONS", "MAX_VARIABLES", "SIGNATURES", "Session", "ToolError", "Toolbox", "Variable", "type_of"]
+__all__ = [
+    "FINAL",
+    "MAX_OPERATIONS",
+    "MAX_VARIABLES",
+    "SIGNATURES",
+    "Choices",
+    "Move",
+    "Session",
+    "ToolError",
+    "Toolbox",
+    "Variable",
+    "type_of",
+]
 
+FINAL = "final_answer"
 MAX_VARIABLES = 32  # an episode of 15 turns makes 15 at most
 MAX_OPERATIONS = 256  # in one program: intersecting a variable with itself doubles it
 
@@ -76,6 +89,27 @@ def type_of(program: Program, ontology: Ontology) -> str:
         case "ENTITY":
             return prompts.UNKNOWN_TYPE
     return type_of(program.parts[0], ontology)
+
+
+class Move(NamedTuple):
+    """A call of a tool, with arguments as the agent writes them."""
+
+    tool: str
+    arguments: tuple[str, ...]
+
+
+class Choices(NamedTuple):
+    """Calls of one tool that share their first argument; the tool takes one argument where `seconds` is None."""
+
+    tool: str
+    first: str
+    seconds: tuple[str, ...] | None = None
+
+    def moves(self) -> list[Move]:
+        """The calls."""
+        if self.seconds is None:
+            return [Move(self.tool, (self.first,))]
+        return [Move(self.tool, (self.first, second)) for second in self.seconds]
 
 
 class ToolError(InvalidAction):
@@ -174,6 +208,43 @@ class Toolbox:
         if not 0 <= number < len(session.variables):
             raise ToolError(prompts.WRONG_VARIABLE, wrong_index=True)
         return session._replace(answer=number)
+
+    def choices(self, session: Session, entities: Mapping[str, str]) -> list[Choices]:
+        """Every call that makes sense now: what is listed or made twice, and a variable equal to another, are left out.
+
+        Raises:
+            BackendError: The graph does not answer.
+        """
+        room = len(session.variables) < MAX_VARIABLES
+        found = [self._choices_from(session, name, entity(identity), room) for name, identity in entities.items()]
+        different: dict[str, tuple[str, Variable]] = {}
+        for number, variable in enumerate(session.variables):
+            program, written = variable.program, f"#{number}"
+            if program.text in different:
+                continue
+            if variable.type != NUMBER:
+                found.append(self._choices_from(session, written, program, room))
+                found += self._choices_of_set(session, written, program, room)
+            for first, before in different.values() if room else ():
+                if before.type == variable.type and before.program.size + program.size < MAX_OPERATIONS:
+                    found.append(Choices("intersection", first, (written,)))
+            different[program.text] = (written, variable)
+            found.append(Choices(FINAL, written))
+        return found
+
+    def _choices_from(self, session: Session, written: str, program: Program, room: bool) -> Choices:
+        if program.text not in session.relations:
+            return Choices("get_relations", written)
+        able = room and program.size < MAX_OPERATIONS
+        return Choices("get_neighbors", written, self.backend.relations(program) if able else ())
+
+    def _choices_of_set(self, session: Session, written: str, program: Program, room: bool) -> list[Choices]:
+        able = room and program.size < MAX_OPERATIONS
+        found = [Choices("count", written)] if able else []
+        if program.text not in session.attributes:
+            return [*found, Choices("get_attributes", written)]
+        attributes = self.backend.attributes(program) if able else ()
+        return [*found, Choices("argmax", written, attributes), Choices("argmin", written, attributes)]
 
     # One tool each ----------------------------------------------------------------------------------------------------
 
