@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -74,10 +74,9 @@ def read_agentbench_ontology(folder: Path) -> Ontology:
         vocabulary, roles, reverse = (_text(folder, name) for name in ("vocab.json", "fb_roles", "reverse_properties"))
         names = json.loads(vocabulary)
         back = dict(line.split("\t") for line in reverse.splitlines() if line)
-        table = {}
-        for line in roles.splitlines():
-            domain, relation, target = line.split()
-            table[relation] = Role(domain, target, back.get(relation))
+        table = {
+            relation: Role(domain, target, back.get(relation)) for domain, relation, target in _rows(roles.splitlines())
+        }
         return Ontology(
             {name: table[name] for name in names["relations"] if name in table},
             {name: table[name] for name in names["attributes"] if name in table},
@@ -88,6 +87,18 @@ def read_agentbench_ontology(folder: Path) -> Ontology:
             "Expected vocab.json, fb_roles and reverse_properties there, in a folder 'ontology' below it, "
             f"or packed as {ARCHIVE}"
         ) from error
+
+
+def _rows(lines: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Domain, relation, range. In one place the published file lacks a line break between two rows."""
+    for line in lines:
+        words = line.split()
+        if len(words) == 5:
+            second_domain = words[3].rpartition(".")[0]
+            yield second_domain, words[3], words[4]
+            words = [*words[:2], words[2].removesuffix(second_domain)]
+        domain, relation, target = words
+        yield domain, relation, target
 
 
 def _text(folder: Path, name: str) -> str:

@@ -106,8 +106,14 @@ TOWNS = """
 
 
 @pytest.fixture(scope="session")
-def towns(tmp_path_factory: pytest.TempPathFactory) -> GraphBackend:
-    """A graph small enough to answer by hand."""
+def towns_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of triples small enough to answer by hand."""
     path = tmp_path_factory.mktemp("towns") / "towns.tsv"
     path.write_text(TOWNS.strip())
-    return open_backend(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def towns(towns_path: Path) -> GraphBackend:
+    """The graph in that file."""
+    return open_backend(towns_path)
