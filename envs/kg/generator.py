@@ -13,7 +13,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -52,6 +51,7 @@ MAX_BETWEEN = 3000  # members of a step on the way
 PLURAL = 1.3  # objects a subject has on average, from which a relation leads to sets worth intersecting
 BACK = 0.1  # share of the steps that may lead back where they came from
 PERSISTENCE = 500  # draws of one shape
+DRAWS_PER_PLACE = 200  # questions drawn for one place of a panel, before the graph counts as too small
 ATTEMPTS = 20_000  # draws for one question, before the graph counts as too small
 
 
@@ -285,23 +285,33 @@ def _drawn(backend: GraphBackend, seed: int, index: int) -> Question:
     return _asker(backend).ask("train", index, seed)
 
 
+class _Panel:
+    """The questions of a fixed panel: at each place the first one whose program is new, drawn when it is asked for."""
+
+    def __init__(self, backend: GraphBackend, seed: int, split: str) -> None:
+        self._asker = _asker(backend)
+        self._seed, self._split, self._size = seed, split, SIZES[split]
+        self._questions: list[Question] = []
+        self._seen: set[str] = set()
+
+    def __getitem__(self, index: int) -> Question:
+        while len(self._questions) <= index:
+            self._questions.append(self._next())
+        return self._questions[index]
+
+    def _next(self) -> Question:
+        for turn in range(DRAWS_PER_PLACE):
+            question = self._asker.ask(self._split, len(self._questions) + turn * self._size, self._seed)
+            program = canonical(question.program)
+            if program not in self._seen:
+                self._seen.add(program)
+                return question
+        raise TaskError(f"The graph is too small for {self._size} different {self._split} questions")
+
+
 @lru_cache(maxsize=8)
-def _panel(backend: GraphBackend, seed: int, split: str) -> tuple[Question, ...]:
-    """The questions of a fixed panel: of each level the first ones drawn whose programs differ."""
-    asker = _asker(backend)
-    panel: list[Question] = []
-    seen: set[str] = set()
-    rounds = count()
-    while len(panel) < SIZES[split]:
-        index = len(panel) + next(rounds) * SIZES[split]
-        question = asker.ask(split, index, seed)
-        if canonical(question.program) not in seen:
-            seen.add(canonical(question.program))
-            panel.append(question)
-            rounds = count()
-        elif index > 200 * SIZES[split]:
-            raise TaskError(f"The graph is too small for {SIZES[split]} different {split} questions")
-    return tuple(panel)
+def _panel(backend: GraphBackend, seed: int, split: str) -> _Panel:
+    return _Panel(backend, seed, split)
 
 
 class BuiltinKGTasks(TaskSource):
