@@ -19,7 +19,7 @@ from cmat_gym.envs.kg.expert import KGExpert
 from cmat_gym.envs.kg.programs import Program, parse_program
 from cmat_gym.envs.kg.scorer import score_kg
 from cmat_gym.envs.kg.tasks import open_world
-from cmat_gym.envs.kg.tools import FINAL, SIGNATURES, Choices, Move, Session, Toolbox, ToolError
+from cmat_gym.envs.kg.tools import FINAL, SIGNATURES, Choices, Move, Session, Toolbox, ToolError, mention
 
 __all__ = ["KGEnv"]
 
@@ -280,11 +280,12 @@ class KGEnv(TextEnv):
     # What the agent is told -----------------------------------------------------------------------------------------
 
     def _open(self, question: str) -> str:
-        names = ", ".join(self._entities)
-        words = prompts.QUESTION
         if self.dialect == "agentbench":
             words = prompts.AGENTBENCH_TOOLS_QUESTION if self.protocol == "tools" else prompts.AGENTBENCH_QUESTION
-        return words.format(question=question, entities=names)
+            return words.format(question=question, entities=", ".join(self._entities))
+        named = [(name, mention(name, entity)) for name, entity in self._entities.items()]
+        entities = ", ".join(name if name == written else f"{name} ({written})" for name, written in named)
+        return prompts.QUESTION.format(question=question, entities=entities)
 
     def _page(self) -> str:
         """The question, what was made so far, and the last result."""
@@ -364,7 +365,8 @@ class KGEnv(TextEnv):
     def _expert_here(self) -> KGExpert:
         if self._expert_cache is None:
             program = parse_program(self.task.payload["program"])
-            self._expert_cache = KGExpert(program, self._gold, self.graph, self._entities)
+            careful = self.dialect == "agentbench"
+            self._expert_cache = KGExpert(program, self._gold, self.graph, self._entities, careful=careful)
         return self._expert_cache
 
     def _expert(self) -> Call:

@@ -14,9 +14,11 @@ from cmat_gym.core.errors import BackendError, UsageError
 from cmat_gym.envs.kg import prompts
 from cmat_gym.envs.kg.backend import KGBackend
 from cmat_gym.envs.kg.programs import Program, both, canonical, follow, superlative, tally
-from cmat_gym.envs.kg.tools import FINAL, MAX_VARIABLES, Move, Session, type_of
+from cmat_gym.envs.kg.tools import FINAL, MAX_VARIABLES, Move, Session, mention, type_of
 
 __all__ = ["KGExpert"]
+
+_MAKERS = ("get_neighbors", "intersection", "argmax", "argmin", "count")
 
 
 class KGExpert:
@@ -27,15 +29,22 @@ class KGExpert:
         answer: The right ids.
         backend: The graph; only asked.
         entities: The names of the question's entities and their ids.
+        careful: Write ids for names that AgentBench's reading would cut in two.
     """
 
     def __init__(
-        self, program: Program, answer: frozenset[str], backend: KGBackend, entities: Mapping[str, str]
+        self,
+        program: Program,
+        answer: frozenset[str],
+        backend: KGBackend,
+        entities: Mapping[str, str],
+        *,
+        careful: bool = False,
     ) -> None:
         self.program = program
         self.answer = answer
         self.backend = backend
-        self._names = {entity: name for name, entity in entities.items()}
+        self._names = {entity: mention(name, entity, careful=careful) for name, entity in entities.items()}
         self._right: dict[str, bool] = {}
 
     # Answers ----------------------------------------------------------------------------------------------------------
@@ -56,10 +65,8 @@ class KGExpert:
             return 0.0 if self.is_right(session.variables[session.answer].program) else math.inf
         if self._ready(session) is not None:
             return 1.0
-        moves = self.plan(session)
-        made = sum(move.tool not in ("get_relations", "get_attributes", FINAL) for move in moves)
-        fits = len(session.variables) + made <= MAX_VARIABLES
-        return float(len(moves)) if fits and self._solvable else math.inf
+        way = self._way(session)
+        return math.inf if way is None else float(len(way))
 
     def thought(self, session: Session) -> str:
         """One short sentence on why the next move is right.
@@ -101,15 +108,23 @@ class KGExpert:
     # Plans ------------------------------------------------------------------------------------------------------------
 
     def plan(self, session: Session) -> list[Move]:
-        """All moves from here to the answer, in order."""
+        """All moves from here to the answer, in order; where there is no way, what comes nearest to one."""
         ready = self._ready(session)
         if ready is not None:
             return [Move(FINAL, (f"#{ready}",))]
-        target = min(self._targets, key=lambda program: len(_Planner(session, self._names).plan(program)))
-        moves = _Planner(session, self._names).plan(target)
-        if len(session.variables) >= MAX_VARIABLES and len(moves) > 1:
-            return [Move(FINAL, ("#0",))]  # lost: no variable can be made any more
-        return moves
+        way = self._way(session)
+        if way is not None:
+            return way
+        if len(session.variables) >= MAX_VARIABLES:
+            return [Move(FINAL, ("#0",))]
+        return _Planner(session, self._names).plan(self.program)
+
+    def _way(self, session: Session) -> list[Move] | None:
+        """The shortest moves to the gold program, or to a part of it that will do; None where there is no way."""
+        ways = [_Planner(session, self._names).plan(target) for target in self._targets]
+        room = MAX_VARIABLES - len(session.variables)
+        fitting = [way for way in ways if sum(move.tool in _MAKERS for move in way) <= room]
+        return min(fitting, key=len, default=None)
 
     def _ready(self, session: Session) -> int | None:
         """A variable that can be answered with."""
@@ -120,16 +135,15 @@ class KGExpert:
 
     @cached_property
     def _targets(self) -> list[Program]:
-        """The gold program, and parts of it that stand for the answer already."""
+        """The gold program and the parts of it that stand for the answer, as far as the tools can make them."""
         parts = {part.text: part for part in self.program.walk() if part.op != "ENTITY" and self.is_right(part)}
-        return [*parts.values()] or [self.program]
+        return [part for part in parts.values() if self._can_be_made(part)]
 
-    @cached_property
-    def _solvable(self) -> bool:
-        """Whether the tools accept every step of the program, and it stands for the right ids."""
+    def _can_be_made(self, program: Program) -> bool:
+        """Whether the tools accept every step of a program."""
         ontology = self.backend.ontology
         try:
-            for node in self.program.walk():
+            for node in program.walk():
                 if node.op in ("CLASS", "BACKWARD", "OR"):
                     return False
                 if node.op == "FORWARD" and node.name not in self.backend.relations(node.parts[0]):
@@ -140,7 +154,7 @@ class KGExpert:
                     return False
         except BackendError:
             return False
-        return self.is_right(self.program)
+        return True
 
 
 class _Planner:
@@ -165,7 +179,7 @@ class _Planner:
 
         Of equal variables, one whose listing was seen is taken.
         """
-        if program.op == "ENTITY":
+        if program.op in ("ENTITY", "CLASS"):
             return self._names.get(program.name, program.name), program
         found = self._have.get(canonical(program))
         if found:
@@ -187,9 +201,10 @@ class _Planner:
                 start, inner = self._make(program.parts[0], self._attributes)
                 self._list("get_attributes", start, inner, self._attributes)
                 return self._add(op.lower(), (start, program.name), superlative(op, inner, program.name))
-            case _:
+            case "COUNT":
                 start, inner = self._make(program.parts[0], frozenset())
                 return self._add("count", (start,), tally(inner))
+        return self._make(program.parts[0], frozenset())  # no tool does this: what comes nearest
 
     def _list(self, tool: str, start: str, inner: Program, listed: set[str]) -> None:
         if inner.text not in listed:

@@ -23,6 +23,7 @@ __all__ = [
     "ToolError",
     "Toolbox",
     "Variable",
+    "mention",
     "type_of",
 ]
 
@@ -43,7 +44,16 @@ SIGNATURES: Mapping[str, int] = {
 
 _ID = re.compile(r"[mf]\.\w+\Z", re.ASCII)
 _ANY_ID = re.compile(r"[mfg]\.\w+\Z", re.ASCII)
+_CUT = re.compile(r"[,()\n]|^\s|\s$|^[Vv]ariable ")
 _NUMBERED = re.compile(r"#(\d{1,9})\Z")
+
+
+def mention(name: str, identity: str, *, careful: bool = False) -> str:
+    """How an agent names an entity: by its name, or by its id where the name reads as a variable.
+
+    `careful` also avoids names with a comma or a bracket, at which AgentBench's reading of a call would cut them.
+    """
+    return identity if _NUMBERED.match(name) or (careful and _CUT.search(name)) else name
 
 
 class Variable(NamedTuple):
@@ -190,13 +200,12 @@ class Toolbox:
         text = text.strip()
         for word in ("variable ", "Variable "):
             text = text.removeprefix(word)
-        if text in entities:  # also where a name looks like a variable
-            text = entities[text]
-        elif match := _NUMBERED.match(text):
+        if match := _NUMBERED.match(text):
             number = int(match[1])
             if number >= len(session.variables):
                 raise ToolError(prompts.WRONG_VARIABLE, wrong_index=True)
             return session.variables[number]
+        text = entities.get(text, text)
         return entity(text) if self._id.match(text) else None
 
     def answer(self, session: Session, number: int) -> Session:
@@ -216,7 +225,10 @@ class Toolbox:
             BackendError: The graph does not answer.
         """
         room = len(session.variables) < MAX_VARIABLES
-        found = [self._choices_from(session, name, entity(identity), room) for name, identity in entities.items()]
+        found = [
+            self._choices_from(session, mention(name, identity), entity(identity), room)
+            for name, identity in entities.items()
+        ]
         different: dict[str, tuple[str, Variable]] = {}
         for number, variable in enumerate(session.variables):
             program, written = variable.program, f"#{number}"

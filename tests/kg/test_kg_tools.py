@@ -123,12 +123,15 @@ def test_a_listing_belongs_to_a_program_and_not_to_a_number(toolbox: Toolbox) ->
         play(toolbox, ("get_neighbors", "Ada", LIVED))
 
 
-def test_names_come_before_numbers_and_ids(toolbox: Toolbox) -> None:
-    """An entity that is called like a variable can be reached; every id can, known to the question or not."""
-    session, said = play(toolbox, ("get_relations", "#9"), ("get_neighbors", "#9", LIVED), ("get_relations", "m.wren"))
-    assert session.variables[0].program == follow(LIVED, entity("m.cy"))
-    assert said[2] == "[location.town.river]"
-    assert play(toolbox, ("get_relations", "m.nobody"))[1] == ["[]"]
+def test_every_id_can_be_used_known_to_the_question_or_not(toolbox: Toolbox) -> None:
+    """An entity that is called like a variable is reached by its id: a number always means a variable."""
+    with pytest.raises(ToolError, match="Invalid variable id"):
+        play(toolbox, ("get_relations", "#9"))
+    assert [group.first for group in toolbox.choices(Session(), ENTITIES)] == ["Ada", "Ben", "m.cy"]
+    assert play(toolbox, ("get_relations", "m.wren"), ("get_relations", "m.nobody"))[1] == [
+        "[location.town.river]",
+        "[]",
+    ]
 
 
 def test_ids_that_begin_with_g(towns: GraphBackend) -> None:
