@@ -76,6 +76,10 @@ class GraphBackend:
         self.graph = graph
         self.ontology = graph.ontology
         self._origin = (path,) if opened else None
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop all remembered results."""
         self._results = _Results(REMEMBERED)
         self.relations = lru_cache(1 << 13)(self._relations)
         self.attributes = lru_cache(1 << 13)(self._attributes)

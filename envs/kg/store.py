@@ -375,7 +375,7 @@ class Graph:
         }
         for name, values in texts.items():
             arrays[f"{name}_data"], arrays[f"{name}_start"] = _Texts.pack(values)
-        arrays |= _naming([data.names[i] for i in ids], [min(data.classes.get(i) or ("",)) for i in ids])
+        arrays |= _naming(ids, [data.names[i] for i in ids], [min(data.classes.get(i) or ("",)) for i in ids])
         arrays |= _class_arrays(
             [[classes.index(k) for k in sorted(data.classes.get(i, ()))] for i in ids], len(classes)
         )
@@ -420,15 +420,16 @@ class Graph:
             ) from error
 
 
-def _naming(names: list[str], kinds: list[str]) -> dict[str, npt.NDArray[Any]]:
+def _naming(ids: list[str], names: list[str], kinds: list[str]) -> dict[str, npt.NDArray[Any]]:
     """A hash of each name, and how well the name tells its entity.
 
     Rank 2: nothing else has the name; 1: nothing else of its class; 0: others do, or a tool call could not hold it.
+    Where a graph brings no names, an id is as good as one.
     """
     alone, within = Counter(names), Counter(zip(names, kinds, strict=True))
     rank = [
-        0 if within[name, kind] > 1 or not _SAYABLE.match(name) else 2 if alone[name] == 1 else 1
-        for name, kind in zip(names, kinds, strict=True)
+        0 if within[name, kind] > 1 or not (_SAYABLE.match(name) or name == identity) else 2 if alone[name] == 1 else 1
+        for identity, name, kind in zip(ids, names, kinds, strict=True)
     ]
     hashes = [int.from_bytes(blake2b(name.casefold().encode(), digest_size=4).digest()) for name in names]
     return {"name_hash": np.array(hashes, np.uint32), "name_rank": np.array(rank, np.int8)}
