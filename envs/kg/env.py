@@ -193,7 +193,7 @@ class KGEnv(TextEnv):
         return super()._read(action)
 
     def _parse(self, action: str) -> Call:
-        if final := _FINAL.match(action):
+        if "Answer:" in action and (final := _FINAL.match(action)):
             return self._final(final[1])
         call = _CALL.match(action)
         if call is None:
