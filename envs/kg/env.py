@@ -76,6 +76,7 @@ class KGEnv(TextEnv):
     | `graph` | None | another graph: a file of triples, or a folder such as FB15k-237 in OpenKE's layout |
     | `backend` | None | `"embedded"`, or `"sparql"` to ask a server |
     | `endpoint` | None | address of the server's SPARQL service |
+    | `default_graph` | None | which of the server's graphs to ask (Freebase in Virtuoso: `"http://freebase.com"`) |
     | `timeout`, `retries` | 30, 2 | seconds per query, and how often a failed one is sent again |
     | `task_seed` | 0 | of the builtin questions |
     | `dialect` | `"cmat"` | or `"agentbench"`: read and say everything as AgentBench does |
@@ -135,13 +136,14 @@ class KGEnv(TextEnv):
         render_mode: str | None = None,
         graph: str | Path | None = None,
         endpoint: str | None = None,
+        default_graph: str | None = None,
         timeout: float = 30.0,
         retries: int = 2,
         task_seed: int = 0,
         dialect: str = "cmat",
     ) -> None:
         self.dialect = choose("dialect", dialect, DIALECTS)
-        world = open_world(source, graph, backend, endpoint, timeout, retries, task_seed)
+        world = open_world(source, graph, backend, endpoint, default_graph, timeout, retries, task_seed)
         super().__init__(
             world.tasks,
             split=split,

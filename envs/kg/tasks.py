@@ -49,6 +49,7 @@ def open_world(
     graph: str | Path | None = None,
     backend: str | None = None,
     endpoint: str | None = None,
+    default_graph: str | None = None,
     timeout: float = 30.0,
     retries: int = 2,
     seed: int = 0,
@@ -60,6 +61,7 @@ def open_world(
         graph: A file or folder with another graph.
         backend: `embedded` or `sparql`; None is `sparql` where an endpoint is given.
         endpoint: Address of a SPARQL service.
+        default_graph: Which of the service's graphs to ask, where it holds several.
         timeout: Seconds a query may take.
         retries: How often a failed query is sent again.
         seed: Of the builtin questions.
@@ -79,7 +81,8 @@ def open_world(
     tasks = open_tasks(source, graph, seed)
     if endpoint is not None:
         ontology = tasks.ontology if source != "builtin" else open_backend(_path(graph)).ontology  # type: ignore[attr-defined]
-        return KGWorld(tasks, SparqlBackend(endpoint, ontology, timeout=timeout, retries=retries))
+        server = SparqlBackend(endpoint, ontology, default_graph=default_graph, timeout=timeout, retries=retries)
+        return KGWorld(tasks, server)
     if source != "builtin" and graph is None:
         raise UsageError(
             f"The questions in {source} are about Freebase, which is not here. Give its SPARQL service "

@@ -6,9 +6,11 @@ import http.server
 import pickle
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -134,7 +136,7 @@ class _Faulty(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         server = self.server
         assert isinstance(server, _Server)
-        self.rfile.read(int(self.headers["Content-Length"]))
+        server.sent.append(urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode()))
         fault = server.faults[min(server.asked, len(server.faults) - 1)]
         server.asked += 1
         if fault == "slow":
@@ -153,6 +155,10 @@ class _Faulty(http.server.BaseHTTPRequestHandler):
 class _Server(http.server.ThreadingHTTPServer):
     faults: tuple[str, ...] = ("ok",)
     asked = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.sent: list[dict[str, list[str]]] = []
 
 
 @contextmanager
@@ -215,6 +221,17 @@ def test_settings_are_checked() -> None:
         gym.make(KG, endpoint="ftp://nowhere")
     with pytest.raises(UsageError, match="timeout must be above 0"):
         gym.make(KG, endpoint="http://localhost/sparql", timeout=0)
+
+
+def test_what_virtuoso_needs_is_sent() -> None:
+    """The graph to ask and the time it may take, with every query."""
+    with faulty("ok") as (address, server):
+        env = gym.make(KG, endpoint=address, default_graph="http://freebase.com", timeout=12, memory=None)
+        env.reset(seed=0)
+        env.step(base_env(env).expert_action())
+        assert len(server.sent) >= 2
+        for fields in server.sent:
+            assert (fields["default-graph-uri"], fields["timeout"]) == (["http://freebase.com"], ["12000"])
 
 
 def test_a_pickle_carries_the_settings() -> None:
