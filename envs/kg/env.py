@@ -157,7 +157,6 @@ class KGEnv(TextEnv):
         self.graph: KGBackend = world.backend
         self.toolbox = Toolbox(world.backend, strict=strict, lists_itself=strict and protocol == "tools")
         self.session = Session()
-        self.failures = 0
         self._entities: Mapping[str, str] = {}
         self._gold: frozenset[str] = frozenset()
         self._result: tuple[str, str] = ("", "")  # the last tool's words, and the same for the memory
@@ -173,6 +172,11 @@ class KGEnv(TextEnv):
         if self.dialect == "agentbench":
             return prompts.AGENTBENCH_TOOLS_PROMPT if self.protocol == "tools" else prompts.AGENTBENCH_TEXT_PROMPT
         return prompts.TOOLS_SYSTEM_PROMPT if self.protocol == "tools" else prompts.TEXT_SYSTEM_PROMPT
+
+    @property
+    def failures(self) -> int:
+        """How often the graph did not answer since the environment was made: no fault of the agent's."""
+        return self.toolbox.failures
 
     # The dynamics ---------------------------------------------------------------------------------------------------
 
@@ -222,13 +226,13 @@ class KGEnv(TextEnv):
         if call.name == FINAL:
             return self._answer_with(call.arguments["variable"])
         arguments = tuple(call.arguments[name] for name in PARAMETERS[call.name])
-        try:
-            done = self.toolbox.run(self.session, call.name, arguments, self._entities)
-        except ToolError as error:
-            self._count_failure(error)
-            raise
+        done = self.toolbox.run(self.session, call.name, arguments, self._entities)
+        made = done.session.variables[len(self.session.variables) :]
         self.session = done.session
-        self._result = done.result, self._summarise(done.names)
+        self._result = done.result, prompts.LISTED_SUMMARY.format(count=len(done.names))
+        if made:
+            number = len(self.session.variables) - 1
+            self._result = done.result, prompts.VARIABLE_SUMMARY.format(number=number, type=made[0].type)
         return Outcome(self._page())
 
     def _apply_message(self, message: str) -> Outcome:
@@ -251,26 +255,19 @@ class KGEnv(TextEnv):
 
     def _finish(self, session: Session) -> Outcome:
         """Compute what the answered variable stands for: the only time that anything is computed to the end."""
-        self._scored = self._grade(session)
+        try:
+            self._scored = self._grade(session)
+        except BackendError as error:
+            self.toolbox.failures += 1
+            raise ToolError(prompts.BACKEND_FAILED.format(tool=FINAL)) from error
         self.session = session
         self._result = prompts.ANSWERED, prompts.ANSWERED
         return Outcome(prompts.ANSWERED, True)
 
     def _grade(self, session: Session) -> Score:
         assert session.answer is not None
-        try:
-            predicted = self.graph.answer(session.variables[session.answer].program)
-        except BackendError as error:
-            refusal = ToolError(prompts.BACKEND_FAILED.format(tool=FINAL))
-            refusal.__cause__ = error
-            self._count_failure(refusal)
-            raise refusal from error
-        score = score_kg(predicted, self._gold)
+        score = score_kg(self.graph.answer(session.variables[session.answer].program), self._gold)
         return Score(score.f1, score.exact, score._asdict())
-
-    def _count_failure(self, error: ToolError) -> None:
-        """Note that the graph did not answer, which is no fault of the agent's."""
-        self.failures += isinstance(error.__cause__, BackendError)
 
     def _score(self) -> Score:
         if self.session.answer is None:
@@ -312,12 +309,6 @@ class KGEnv(TextEnv):
 
     def _refused(self, reason: str, observation: str) -> str:
         return reason if self.dialect == "agentbench" else super()._refused(reason, observation)
-
-    def _summarise(self, names: tuple[str, ...]) -> str:
-        if names or not self._result:
-            return prompts.LISTED_SUMMARY.format(count=len(names))
-        last = len(self.session.variables) - 1
-        return prompts.VARIABLE_SUMMARY.format(number=last, type=self.session.variables[last].type)
 
     def summary(self) -> str:
         """What the last tool did."""

@@ -151,6 +151,9 @@ class Toolbox:
         backend: Where facts come from.
         strict: Refuse ids that begin with `g.`, as AgentBench does.
         lists_itself: Let `get_neighbors` list the relations itself, as AgentBench's function calls do.
+
+    Attributes:
+        failures: How often the graph did not answer.
     """
 
     def __init__(self, backend: KGBackend, *, strict: bool = False, lists_itself: bool = False) -> None:
@@ -158,6 +161,7 @@ class Toolbox:
         self.ontology = backend.ontology
         self._id = _ID if strict else _ANY_ID
         self._lists_itself = lists_itself
+        self.failures = 0
 
     def run(self, session: Session, tool: str, arguments: tuple[str, ...], entities: Mapping[str, str]) -> Done:
         """Use a tool.
@@ -188,6 +192,7 @@ class Toolbox:
                     inner = self._variable(tool, start)
                     return self._make(session, tool, Variable(NUMBER, tally(inner.program)))
         except BackendError as error:
+            self.failures += 1
             raise ToolError(prompts.BACKEND_FAILED.format(tool=tool)) from error
         raise AssertionError(f"{tool} is not one of {list(SIGNATURES)}")
 

@@ -95,6 +95,14 @@ def test_names_with_commas_and_brackets_can_be_used(towns_path: Path) -> None:
         assert env.score().success
 
 
+def test_an_unknown_id_has_nothing_to_list(env: KGEnv) -> None:
+    """Also as the very first action, before there is any variable."""
+    env.reset(options={"task": 0})
+    assert env.step("get_relations(m.nobody)")[0].endswith("Result: []")
+    assert env.summary() == "0 listed"
+    assert "relation must be" in env.step("get_neighbors(m.nobody, geo.country.capital)")[0]
+
+
 def test_both_protocols_take_an_answer_in_words() -> None:
     for protocol in ("text", "tools"):
         env = KGEnv(protocol=protocol)

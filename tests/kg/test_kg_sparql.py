@@ -25,6 +25,7 @@ from cmat_gym.envs.kg.ontology import Ontology
 from cmat_gym.envs.kg.programs import Program, entity, parse_program
 from cmat_gym.envs.kg.sparql import SparqlBackend
 from cmat_gym.envs.kg.store import Graph
+from cmat_gym.envs.kg.tools import Variable
 
 KG = "cmat/KG-v0"
 TASKS = 15  # of each split; benchmarks/kg.py compares whole panels
@@ -210,6 +211,23 @@ def test_a_failing_query_is_an_observation_and_is_counted() -> None:
         assert (reward, terminated, truncated, info["valid_action"], world.failures) == (0.0, False, False, False, 1)
         server.faults = ("ok",)
         assert env.step(f"get_relations({name})")[4]["valid_action"]
+
+
+@pytest.mark.parametrize("dialect", ["cmat", "agentbench"])
+def test_an_answer_that_cannot_be_computed_may_be_given_again(dialect: str) -> None:
+    with faulty("ok") as (address, server):
+        env = gym.make(KG, memory=None, endpoint=address, retries=0, dialect=dialect)
+        _, info = env.reset(seed=0)
+        world = base_env(env)
+        assert isinstance(world, KGEnv)
+        variable = Variable("geo.city", parse_program("(JOIN geo.country.capital_inv m.x)"))
+        world.session = world.session._replace(variables=(variable,))
+        server.faults = ("500",)
+        observation, reward, terminated, _, info = env.step("Final Answer: #0")
+        assert "the graph did not answer" in observation
+        assert (reward, terminated, info["valid_action"], world.failures) == (0.0, False, False, 1)
+        server.faults = ("ok",)
+        assert env.step("Final Answer: #0")[2]
 
 
 def test_settings_are_checked() -> None:
