@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import lzma
 import os
 import re
@@ -15,10 +16,11 @@ import shutil
 import tarfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from itertools import count
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from cmat_gym.core.cache import cache_folder
 from cmat_gym.core.errors import TaskError
@@ -27,10 +29,19 @@ from cmat_gym.envs.kg.store import Graph, GraphData
 
 __all__ = ["FREEBASE", "SHIPPED", "TYPE", "iri", "open_graph", "read_graph", "write_triples"]
 
+FREEBASE = "http://rdf.freebase.com/ns/"
+LABEL = "type.object.name"
+TYPE = "type.object.type"
+_LABELS = (LABEL, "www.w3.org.2000.01.rdf-schema.label")
+_TYPES = (TYPE, "www.w3.org.1999.02.22-rdf-syntax-ns.type")
+
 SHIPPED = Path(__file__).parent / "data" / "graph.txt.xz"
 HEADER = "cmat-gym graph 1"
 _IN_ADDRESSES = "-._~:/!$&'()*+,;=@"
 _ID = re.compile(r"[mfg]\.\w+\Z", re.ASCII)
+_NTRIPLE = re.compile(
+    r'\s*(<[^>]*>|_:\S+)\s*(<[^>]*>)\s*(?:(<[^>]*>|_:\S+)|"((?:[^"\\]|\\.)*)"(?:\^\^<[^>]*>|@[\w-]+)?)\s*\.\s*(?:#.*)?\Z'
+)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?\Z")
 
 
@@ -38,9 +49,9 @@ def open_graph(path: str | Path | None = None) -> Graph:
     """The graph in a file or folder; None opens the shipped one. Equal paths give the same object within a process.
 
     Args:
-        path: A file of tab-separated triples (`.tsv` or `.txt`, also `.xz` or `.gz`); a folder or a `.tar.xz` with
-            `entity2id.txt`, `relation2id.txt` and `train2id.txt` as OpenKE writes them, such as FB15k-237; or a file in
-            the format of the shipped graph.
+        path: A file of tab-separated triples (`.tsv` or `.txt`) or of N-Triples (`.nt`), also `.xz` or `.gz`; a
+            folder or a `.tar.xz` with `entity2id.txt`, `relation2id.txt` and `train2id.txt` as OpenKE writes them, such
+            as FB15k-237; or a file in the format of the shipped graph.
 
     Raises:
         TaskError: There is nothing, or something else, at the path.
@@ -105,6 +116,8 @@ def _read(path: Path, files: list[Path]) -> GraphData:
         first = next(lines, "")
         if first == HEADER:
             return _read_shipped(lines)
+        if path.name.endswith((".nt", ".nt.xz", ".nt.gz")):
+            return _read_ntriples(_chain(first, lines))
         return _read_triples(_chain(first, lines))
     except (OSError, EOFError, ValueError, KeyError, IndexError, lzma.LZMAError, tarfile.TarError) as error:
         raise TaskError(f"The graph in {path} cannot be read: {error!r}") from error
@@ -166,28 +179,28 @@ def _read_shipped(lines: Iterable[str]) -> GraphData:
     return GraphData(Ontology(relations, attributes), names, aliases, classes, facts, values)
 
 
-def _read_triples(lines: Iterable[str]) -> GraphData:
-    """Tab-separated subject, relation, object; an object that is a number makes the relation an attribute.
+class _Ids:
+    """Ids of Freebase's form for entities of any name; those that have the form already keep it."""
 
-    Entities whose names are no ids of Freebase's form get one, and keep what they were called as their name.
-    """
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}  # id -> what it was called
+        self._ids: dict[str, str] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._ids:
+            dotted = _dotted(name)
+            base = dotted if _ID.match(dotted) else "m." + (re.sub(r"[^a-z0-9]+", "_", name.lower()) or "_")
+            tries = (base if attempt == 1 else f"{base}_{attempt}" for attempt in count(1))
+            self._ids[name] = next(wanted for wanted in tries if wanted not in self.names)
+            self.names[self._ids[name]] = name
+        return self._ids[name]
+
+
+def _read_triples(lines: Iterable[str]) -> GraphData:
+    """Tab-separated subject, relation, object; an object that is a number makes the relation an attribute."""
     facts: list[tuple[str, str, str]] = []
     values: list[tuple[str, str, float]] = []
-    ids: dict[str, str] = {}
-    taken: set[str] = set()
-
-    def entity(name: str) -> str:
-        if name not in ids:
-            dotted = _dotted(name)
-            wanted = base = dotted if _ID.match(dotted) else "m." + (re.sub(r"[^a-z0-9]+", "_", name.lower()) or "_")
-            for attempt in count(2):
-                if wanted not in taken:
-                    break
-                wanted = f"{base}_{attempt}"
-            taken.add(wanted)
-            ids[name] = wanted
-        return ids[name]
-
+    ids = _Ids()
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -196,10 +209,51 @@ def _read_triples(lines: Iterable[str]) -> GraphData:
             raise ValueError(f"line {number} is not subject, relation and object, with tabs between: {line[:80]!r}")
         subject, relation, value = parts
         if _NUMBER.match(value):
-            values.append((entity(subject), _dotted(relation), float(value)))
+            values.append((ids[subject], _dotted(relation), float(value)))
         else:
-            facts.append((entity(subject), _dotted(relation), entity(value)))
-    return _inferred(facts, values, {wanted: name for name, wanted in ids.items()})
+            facts.append((ids[subject], _dotted(relation), ids[value]))
+    return _inferred(facts, values, ids.names)
+
+
+def _read_ntriples(lines: Iterable[str]) -> GraphData:
+    """N-Triples: labels become names, types classes, and numbers values; other literals are nothing a tool can use."""
+    facts: list[tuple[str, str, str]] = []
+    values: list[tuple[str, str, float]] = []
+    labels: dict[str, str] = {}
+    classes: dict[str, list[str]] = defaultdict(list)
+    ids = _Ids()
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _NTRIPLE.match(line)
+        if match is None:
+            raise ValueError(f"line {number} is no triple: {line[:80]!r}")
+        subject, relation, target, literal = match.groups()
+        start, relation = ids[_local(subject)], _dotted(_local(relation))
+        if target is not None and relation in _TYPES:
+            classes[start].append(_dotted(_local(target)))
+        elif target is not None:
+            facts.append((start, relation, ids[_local(target)]))
+        elif relation in _LABELS:
+            labels.setdefault(start, _unescaped(literal))
+        elif _NUMBER.match(literal):
+            values.append((start, relation, float(literal)))
+    data = _inferred(facts, values, {**ids.names, **labels})
+    return replace(data, classes={**data.classes, **classes})
+
+
+def _local(address: str) -> str:
+    """An address without Freebase's namespace; of another one without its scheme."""
+    if address.startswith(f"<{FREEBASE}"):
+        return unquote(address[len(FREEBASE) + 1 : -1])
+    return unquote(re.sub(r"\Ahttps?://", "", address.strip("<>"))).replace("#", "/")
+
+
+def _unescaped(literal: str) -> str:
+    try:
+        return str(json.loads(f'"{literal}"'))
+    except ValueError:  # the one escape that JSON lacks
+        return re.sub(r"\\U([0-9A-Fa-f]{8})", lambda match: chr(int(match[1], 16)), literal)
 
 
 def _read_openke(files: Mapping[str, str]) -> GraphData:
@@ -257,10 +311,6 @@ def _domain(relation: str) -> str:
 
 
 # The way out ---------------------------------------------------------------------------------------------------------
-
-FREEBASE = "http://rdf.freebase.com/ns/"
-LABEL = "type.object.name"
-TYPE = "type.object.type"
 
 
 def iri(name: str, namespace: str = FREEBASE) -> str:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from cmat_gym.core.cache import cache_folder
 from cmat_gym.core.errors import TaskError
 from cmat_gym.envs.kg.backend import GraphBackend, open_backend
-from cmat_gym.envs.kg.files import SHIPPED, open_graph, read_graph
+from cmat_gym.envs.kg.files import SHIPPED, open_graph, read_graph, write_triples
 from cmat_gym.envs.kg.ontology import Ontology, Role
 from cmat_gym.envs.kg.programs import entity, follow
 from cmat_gym.envs.kg.store import Graph, GraphData
@@ -128,6 +128,41 @@ def test_entities_with_names_for_ids_get_ids(tmp_path: Path) -> None:
         "m.x",
     ]
     assert graph.name(graph.find("m.s_o_paulo")) == "São Paulo"
+
+
+def test_what_is_exported_can_be_read_again(towns: GraphBackend, tmp_path: Path) -> None:
+    path = tmp_path / "towns.nt"
+    write_triples(towns.graph, path)
+    copy = open_graph(path)
+    assert (len(copy), copy.fact_count, copy.value_count) == (len(towns.graph), 14, 6)
+    assert copy.ontology == towns.graph.ontology
+    for number in range(len(copy)):
+        node = copy.node(number)
+        assert (copy.id(number), copy.classes_of(number)) == (towns.graph.id(number), towns.graph.classes_of(number))
+        for relation in copy.relations_of(node):
+            assert list(copy.forward(relation, node)) == list(towns.graph.forward(relation, node))
+
+
+def test_ntriples_of_other_namespaces(tmp_path: Path) -> None:
+    path = tmp_path / "other.nt"
+    path.write_text(
+        "# a comment\n"
+        '<http://x.org/Ada> <http://www.w3.org/2000/01/rdf-schema#label> "Ada \\"L\\" \\u00e9"@en .\n'
+        "<http://x.org/Ada> <http://x.org/p#knows> <http://x.org/Ben> . # why not\n"
+        "_:b1 <http://x.org/p#knows> <http://x.org/Ada> .\n"
+        '<http://x.org/Ada> <http://x.org/p#age> "36"^^<http://www.w3.org/2001/XMLSchema#integer> .\n'
+        '<http://x.org/Ada> <http://x.org/p#motto> "never" .\n'
+    )
+    graph = open_graph(path)
+    ada = graph.find("m.x_org_ada")
+    assert graph.name(ada) == 'Ada "L" é'
+    assert graph.relations == ("x.org.p.knows",)
+    assert [graph.id(int(n)) for n in graph.forward("x.org.p.knows", graph.node(ada))] == ["m.x_org_ben"]
+    assert graph.values_of("x.org.p.age", ada) == (36.0,)
+    bad = tmp_path / "bad.nt"
+    bad.write_text("<http://x.org/Ada> knows <http://x.org/Ben> .\n")
+    with pytest.raises(TaskError, match="line 1 is no triple"):
+        open_graph(bad)
 
 
 @pytest.mark.parametrize(
