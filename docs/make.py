@@ -53,6 +53,7 @@ def index_page() -> str:
         f"{NOTE}\n# cmat-gym\n\n{ABOUT}\n\n## Worlds\n\n| id | what it is |\n|---|---|\n{worlds}\n\n"
         f"## Commands\n\n| command | what it does |\n|---|---|\n{commands}\n\n"
         "## More\n\n- [Metrics](metrics.md) that the trainers log\n- [The tiny base model](tiny.md)\n"
+        "- [The facts of the knowledge graph](provenance/kg.md): sources and licences\n"
     )
 
 

@@ -28,6 +28,7 @@ def main(dist: Path) -> None:
     assert modules == expected_modules(), modules ^ expected_modules()
     assert all(name.startswith("cmat_gym/") for name in names), sorted(names)
     assert "cmat_gym/policies/data/tiny/model.safetensors" in names, "the tiny weights are not in the wheel"
+    assert "cmat_gym/envs/kg/data/graph.txt.xz" in names, "the knowledge graph is not in the wheel"
     (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         files = {name.partition("/")[2] for name in archive.getnames()}

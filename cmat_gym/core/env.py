@@ -162,6 +162,14 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         """Calls that are valid now; None where they cannot be listed."""
         return None
 
+    def _list_actions(self) -> list[str] | None:
+        """The calls of `_admissible` as the agent would write them; a world with long lists may keep them written."""
+        admissible = self._admissible()
+        if admissible is None:
+            return None
+        write = format_tool_call if self.protocol == "tools" else self._render
+        return [write(call) for call in admissible]
+
     def _refused(self, reason: str, observation: str) -> str:
         """What the agent reads after an action that was refused."""
         return f"{prompts.invalid(reason)}\n{observation}"
@@ -293,9 +301,10 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         self._check_open()
         self._begin(snapshot.task)
         self._set_state(snapshot.state)
+        if snapshot.task is not self._task:  # hashing a task costs more than all the rest
+            self._key_prefix = snapshot.task.content_hash().encode()
         self._task, self._turn, self._finished = snapshot.task, snapshot.turn, snapshot.finished
         self._turn_limit = self._max_turns or snapshot.task.max_turns
-        self._key_prefix = snapshot.task.content_hash().encode()
         self._observation = snapshot.observation
         self.np_random.bit_generator.state = dict(snapshot.random_state)
         self._potential = self._compute_potential()
@@ -338,10 +347,9 @@ class TextEnv(gym.Env[str, str], abc.ABC):
             "valid_action": valid,
             "state_key": self.state_key(),
         }
-        admissible = self.admissible_calls()
-        if admissible is not None:
-            write = format_tool_call if self.protocol == "tools" else self._render
-            info["admissible_actions"] = [write(call) for call in admissible]
+        listed = [] if self._finished else self._list_actions()
+        if listed is not None:
+            info["admissible_actions"] = listed
         return info
 
     def _check_open(self) -> None:
