@@ -22,7 +22,10 @@ class World(NamedTuple):
     summary: str
 
 
-WORLDS = (World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),)
+WORLDS = (
+    World("cmat/ALFWorld-v0", "cmat_gym.envs.alfworld.env:ALFWorldEnv", "chores in a household"),
+    World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),
+)
 
 
 def register_worlds() -> None:

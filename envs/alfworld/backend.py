@@ -1,55 +1,23 @@
-"""The simulated house: one compiled game, and immutable states that a command leads from one to the next.
+"""The simulated house: what can be done in a state, what it leads to, and what the agent reads.
 
-`Game` holds everything that never changes; a `State` is eight small fields of integers. Sets of objects and
-receptacles are bit masks; bit order is the order of their ids, in which the original lists things.
+Knows no gym and no reward. States are immutable (game.py), so going back is keeping one.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from cmat_gym.core.errors import TaskError
 from cmat_gym.envs.alfworld import prompts
+from cmat_gym.envs.alfworld.game import House, State, bits
 from cmat_gym.envs.alfworld.pddl import parse_problem
-from cmat_gym.envs.alfworld.records import Dialect, Goal, Problem
+from cmat_gym.envs.alfworld.records import Dialect, Problem
 
-__all__ = ["ALFWorldBackend", "Action", "Situation", "State", "Step", "bits", "names_of", "open_game"]
+__all__ = ["ALFWorldBackend", "Action", "Situation", "State", "Step", "bits", "open_game"]
 
 CACHED_SITUATIONS = 512  # per game; a long episode in a big kitchen meets fewer
 CACHED_GAMES = 64
-FLAGS = ("pickupable", "cleanable", "heatable", "coolable", "toggleable", "sliceable", "isreceptacleobject")
-_TREATED = {"clean": "isclean", "heat": "ishot", "cool": "iscool"}
-_APPLIANCES = {"heat": ("microwavetype",), "cool": ("fridgetype",)}
-_KNIVES = ("knifetype", "butterknifetype")
-
-
-class State(NamedTuple):
-    """All there is to know about one moment. Equal states have the same future.
-
-    Attributes:
-        at: Location of the agent.
-        held: Object in the agent's hands, or -1.
-        opened: Open receptacles (mask).
-        clean, hot, cool, toggled, sliced: Objects in that state (masks).
-        contents: Objects in each receptacle (masks).
-        located: Objects at each location (masks); counts for slicing and for what lies beside a receptacle.
-        taken: Objects that were taken out of each receptacle and not put back (masks).
-    """
-
-    at: int
-    held: int
-    opened: int
-    clean: int
-    hot: int
-    cool: int
-    toggled: int
-    sliced: int
-    contents: tuple[int, ...]
-    located: tuple[int, ...]
-    taken: tuple[int, ...]
 
 
 class Action(NamedTuple):
@@ -74,8 +42,8 @@ class Step(NamedTuple):
     observation: str
 
 
-class ALFWorldBackend:
-    """One game. Immutable after construction, apart from caches; share it between all environments of a process.
+class ALFWorldBackend(House):
+    """One game. Immutable after construction, apart from a cache; share it between all environments of a process.
 
     Args:
         problem: Facts and goal.
@@ -86,104 +54,9 @@ class ALFWorldBackend:
     """
 
     def __init__(self, problem: Problem, dialect: Dialect) -> None:
-        self.dialect = dialect
-        self.goal: Goal = problem.goal
-        self.names = names_of(problem.ids)
-        facts = problem.facts
-        self._number(facts)
-        self._type(facts)
-        self.initial = self._initial_state(facts)
+        super().__init__(problem, dialect)
         self._situations: dict[tuple[int, ...], Situation] = {}
         self._go = tuple(self._go_commands(at) for at in range(len(self.locations)))
-
-    # Compiling --------------------------------------------------------------------------------------------------------
-
-    def _number(self, facts: Mapping[str, tuple[tuple[str, ...], ...]]) -> None:
-        """Number objects, receptacles and locations in the order of their ids."""
-        receptacle_at = pairs(facts, "receptacleatlocation")
-        receptacles = {r for r, _ in receptacle_at} | {r for r, _ in pairs(facts, "receptacletype")}
-        inside = pairs(facts, "inreceptacle")
-        receptacles |= {r for _, r in inside}
-        at = pairs(facts, "atlocation")
-        object_at = pairs(facts, "objectatlocation")
-        objects = {o for o, _ in (*inside, *object_at, *pairs(facts, "objecttype"))}
-        objects |= {o for _, o in pairs(facts, "holds")}
-        locations = {place for _, place in (*receptacle_at, *at, *object_at)}
-        if len(at) != 1:
-            raise TaskError(f"The game must start with one agent at one location, not {len(at)}")
-        if len({r for r, _ in receptacle_at}) != len(set(receptacle_at)):
-            raise TaskError("A receptacle of the game is at two locations")
-        self.objects = tuple(sorted(objects))
-        self.receptacles = tuple(sorted(receptacles))
-        self.locations = tuple(sorted(locations))
-        self._object = {name: number for number, name in enumerate(self.objects)}
-        self._receptacle = {name: number for number, name in enumerate(self.receptacles)}
-        self._location = {name: number for number, name in enumerate(self.locations)}
-        self.object_names = tuple(self.names[name] for name in self.objects)
-        self.receptacle_names = tuple(self.names[name] for name in self.receptacles)
-        self.location_names = tuple(self.names[name] for name in self.locations)
-        where = [-1] * len(receptacles)
-        here: list[list[int]] = [[] for _ in self.locations]
-        for name, place in sorted(set(receptacle_at)):
-            where[self._receptacle[name]] = self._location[place]
-            here[self._location[place]].append(self._receptacle[name])
-        self.where = tuple(where)
-        self.here = tuple(tuple(numbers) for numbers in here)
-
-    def _type(self, facts: Mapping[str, tuple[tuple[str, ...], ...]]) -> None:
-        """What kinds of things there are, and what can be done with them."""
-        kinds: dict[str, int] = {}
-        for name, kind in pairs(facts, "objecttype"):
-            kinds[kind] = kinds.get(kind, 0) | 1 << self._object[name]
-        self.kinds: Mapping[str, int] = kinds
-        places: dict[str, int] = {}
-        for name, kind in pairs(facts, "receptacletype"):
-            places[kind] = places.get(kind, 0) | 1 << self._receptacle[name]
-        self.place_kinds: Mapping[str, int] = places
-        accepts = [0] * len(self.receptacles)
-        for place_kind, kind in pairs(facts, "cancontain"):
-            if kind in kinds:
-                for number in bits(places.get(place_kind, 0)):
-                    accepts[number] |= kinds[kind]
-        self.accepts = tuple(accepts)
-        self.flags = {flag: self._mask(facts, flag) for flag in FLAGS}
-        self.openable = sum({1 << self._receptacle[r] for (r,) in singles(facts, "openable") if r in self._receptacle})
-        treats = {"clean": self.dialect.sinks, **_APPLIANCES}
-        self.treats = {verb: _union(places, kinds_) for verb, kinds_ in treats.items()}
-        self.treatable = {verb: self.flags[f"{verb}able"] for verb in treats}
-        self.knives = _union(kinds, _KNIVES)
-        inner = [0] * len(self.objects)
-        for thing, outer in pairs(facts, "inreceptacleobject"):
-            if thing in self._object and outer in self._object:
-                inner[self._object[outer]] |= 1 << self._object[thing]
-        self.inner = tuple(inner)
-
-    def _initial_state(self, facts: Mapping[str, tuple[tuple[str, ...], ...]]) -> State:
-        contents = [0] * len(self.receptacles)
-        for thing, place in pairs(facts, "inreceptacle"):
-            contents[self._receptacle[place]] |= 1 << self._object[thing]
-        located = [0] * len(self.locations)
-        for thing, place in pairs(facts, "objectatlocation"):
-            located[self._location[place]] |= 1 << self._object[thing]
-        held = {thing for _, thing in pairs(facts, "holds")}
-        if len(held) > 1:
-            raise TaskError(f"The agent starts with {len(held)} things in hand, and can hold one")
-        return State(
-            at=self._location[pairs(facts, "atlocation")[0][1]],
-            held=self._object[held.pop()] if held else -1,
-            opened=sum({1 << self._receptacle[r] for (r,) in singles(facts, "opened") if r in self._receptacle}),
-            clean=self._mask(facts, "isclean"),
-            hot=self._mask(facts, "ishot"),
-            cool=self._mask(facts, "iscool"),
-            toggled=self._mask(facts, "istoggled"),
-            sliced=self._mask(facts, "issliced"),
-            contents=tuple(contents),
-            located=tuple(located),
-            taken=(0,) * len(self.receptacles),
-        )
-
-    def _mask(self, facts: Mapping[str, tuple[tuple[str, ...], ...]], predicate: str) -> int:
-        return sum({1 << self._object[name] for (name,) in singles(facts, predicate) if name in self._object})
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: all but the cache."""
@@ -224,9 +97,7 @@ class ALFWorldBackend:
                 )
             case "place":
                 sentence = prompts.PLACE[self.dialect.place]
-                return Step(
-                    self._place(state, thing, place), sentence.format(thing=names[thing], place=places[place])
-                )
+                return Step(self._place(state, thing, place), sentence.format(thing=names[thing], place=places[place]))
             case "open":
                 after = state._replace(opened=state.opened | 1 << place)
                 return Step(after, prompts.OPEN.format(place=places[place], view=self.view(after, place)))
@@ -326,8 +197,10 @@ class ALFWorldBackend:
         """What the agent reads first; `sentence` says what to do."""
         placed = [name for name, where in zip(self.receptacle_names, self.where, strict=True) if where >= 0]
         # In the one case in which a game starts at a receptacle, the opening shows that one, as `look` does.
-        room = self.look(self.initial) if self.here[self.initial.at] else prompts.ROOM.format(
-            things=prompts.listing(placed)
+        room = (
+            self.look(self.initial)
+            if self.here[self.initial.at]
+            else prompts.ROOM.format(things=prompts.listing(placed))
         )
         return prompts.OPENING.format(room=room, task=sentence)
 
@@ -366,13 +239,6 @@ class ALFWorldBackend:
             return prompts.STATE.format(state="sliced", thing=name)
         return prompts.NOTHING_SPECIAL.format(thing=name)
 
-    # Looking up -------------------------------------------------------------------------------------------------------
-
-    def translate(self, command: str) -> str:
-        """A command in which things may stand by their raw ids, with the names the game shows instead."""
-        words = command.split()
-        return " ".join(self.names.get(word.lower(), word).strip() for word in words)
-
 
 def _state_words(state: State, mask: int) -> str:
     """`hot and clean sliced` and the like: the first of the original's list that applies."""
@@ -399,65 +265,6 @@ def _sorted(groups: Mapping[str, Mapping[str, Action]], *names: str) -> dict[str
 
 def _set(values: tuple[int, ...], index: int, value: int) -> tuple[int, ...]:
     return (*values[:index], value, *values[index + 1 :])
-
-
-def _union(masks: Mapping[str, int], kinds: Iterable[str]) -> int:
-    union = 0
-    for kind in kinds:
-        union |= masks.get(kind, 0)
-    return union
-
-
-def bits(mask: int) -> list[int]:
-    """The numbers of the bits that are set, from the lowest."""
-    numbers = []
-    while mask:
-        low = mask & -mask
-        numbers.append(low.bit_length() - 1)
-        mask ^= low
-    return numbers
-
-
-def pairs(facts: Mapping[str, tuple[tuple[str, ...], ...]], name: str) -> list[tuple[str, str]]:
-    """The facts of a predicate with two arguments.
-
-    Raises:
-        TaskError: One of them has another number of arguments.
-    """
-    found = facts.get(name, ())
-    if any(len(arguments) != 2 for arguments in found):
-        raise TaskError(f"The fact ({name} …) takes two arguments")
-    return [(one, other) for one, other in found]
-
-
-def singles(facts: Mapping[str, tuple[tuple[str, ...], ...]], name: str) -> tuple[tuple[str, ...], ...]:
-    """The facts of a predicate with one argument.
-
-    Raises:
-        TaskError: One of them has another number of arguments.
-    """
-    found = facts.get(name, ())
-    if any(len(arguments) != 1 for arguments in found):
-        raise TaskError(f"The fact ({name} …) takes one argument")
-    return found
-
-
-def names_of(ids: Iterable[str]) -> dict[str, str]:
-    """The names the game shows for raw ids: per base name, the first id in order gets the highest number."""
-    ids = sorted(ids)
-    bases = {}
-    for name in ids:
-        base, bar, _ = name.partition("_bar_")
-        bases[name] = (base + "basin" if "basin" in name else base) if bar else None
-    left = Counter(base for base in bases.values() if base is not None)
-    names = {}
-    for name, base in bases.items():
-        if base is None:
-            names[name] = f"{name} "
-        else:
-            names[name] = f"{base} {left[base]}"
-            left[base] -= 1
-    return names
 
 
 @lru_cache(maxsize=CACHED_GAMES)

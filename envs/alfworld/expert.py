@@ -173,7 +173,7 @@ class ALFWorldExpert:
 
     def _from_hand(self, state: State, thing: int, sources: list[Source]) -> Iterator[tuple[Errand, ...]]:
         """On from holding a wanted thing."""
-        if self.wish.count == 2:
+        if self.wish.number == 2:
             for place in self._targets(state, thing, sources):
                 deliver = Errand("place", thing, place)
                 if self._there(state, place):
@@ -189,7 +189,7 @@ class ALFWorldExpert:
         self, state: State, thing: int, source: int, sources: list[Source]
     ) -> Iterator[tuple[Errand, ...]]:
         """On from having taken a wanted thing out of a receptacle."""
-        if self.wish.count == 1:
+        if self.wish.number == 1:
             yield from self._finish(state, thing, source, sources)
             return
         for place in self._targets(state, thing, sources):

@@ -78,16 +78,21 @@ def read_dialect(grammar: str, domain: str) -> Dialect:
     Raises:
         TaskError: It is worded in a way this engine does not know.
     """
-    place, arrive = _PLACE.search(grammar), _ARRIVE.search(grammar)
-    clean = _CLEAN.search(_COMMENT.sub("", domain).lower())
+    place, arrive, sinks = _PLACE.search(grammar), _ARRIVE.search(grammar), _read_sinks(domain)
     if place is None or place[1] not in _TEMPLATES:
         raise TaskError(
             f"The grammar puts things down with {place[1] if place else None!r}; known are {', '.join(_TEMPLATES)}"
         )
-    if arrive is None or clean is None:
-        raise TaskError("The game has no sentence for arriving, or no action CleanObject")
-    sinks = tuple(sorted(set(_SINK.findall(clean[1])), key=len))
+    if arrive is None or not sinks:
+        raise TaskError("The game has no sentence for arriving, or no action CleanObject that works at a sink")
     return Dialect(_TEMPLATES[place[1]], arrive[1] == "lend", _HELP.search(grammar) is not None, sinks)
+
+
+@lru_cache(maxsize=4)  # all games of a release have the same domain
+def _read_sinks(domain: str) -> tuple[str, ...]:
+    """Receptacle types at which the domain's CleanObject works."""
+    clean = _CLEAN.search(_COMMENT.sub("", domain).lower())
+    return tuple(sorted(set(_SINK.findall(clean[1])), key=len)) if clean else ()
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

@@ -8,10 +8,8 @@ of task, thing and place), and a split has the tasks for which both hashes name 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -61,7 +59,7 @@ class Dice:
             left -= weight
             if left < 0:
                 return name
-        return next(reversed(weights))
+        return next(reversed(list(weights)))
 
     def sample(self, items: Sequence[T], count: int) -> list[T]:
         """`count` different items in random order."""
@@ -254,14 +252,3 @@ class BuiltinHouseTasks(TaskSource):
             },
             max_turns=MAX_TURNS,
         )
-
-
-def tables() -> Path:
-    """The folder of the tables."""
-    return Path(__file__).parent / "data"
-
-
-def manifest() -> dict[str, Any]:
-    """The committed fingerprints of the splits."""
-    data: dict[str, Any] = json.loads((tables() / "manifest.json").read_text(encoding="utf-8"))
-    return data

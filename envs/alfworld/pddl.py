@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from cmat_gym.core.errors import TaskError
@@ -31,13 +32,14 @@ class _Atom(NamedTuple):
     arguments: tuple[str, ...]
 
 
+@lru_cache(maxsize=4)  # a game is read when its task is made, and again when it is played
 def parse_problem(text: str) -> Problem:
     """Read a problem.
 
     Raises:
         TaskError: It is no problem of the household, or its goal has an unknown form.
     """
-    text = _COMMENT.sub("", text).lower()
+    text = (_COMMENT.sub("", text) if ";" in text else text).lower()
     marks = list(_SECTION.finditer(text))
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
     sections = {mark[1]: text[mark.end() : end] for mark, end in zip(marks, ends, strict=True)}

@@ -111,6 +111,10 @@ NO_SUCH_THING = "there is no {name} to be seen here."
 NO_SUCH_PLACE = "there is no {name} in this room."
 DOES_NOT_BELONG = "a {thing} cannot be put there."
 NOT_POSSIBLE = "'{action}' is not possible here and now."
+OTHER_GRAMMAR = {
+    "move": "in this house things are put down with: move (thing) to (place).",
+    "put": "in this house things are put down with: put (thing) in/on (place).",
+}
 
 
 def shorten(text: str) -> str:
@@ -118,9 +122,6 @@ def shorten(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 60 else f"{line[:60]}…"
 
-
-# What came of an action, in the short-term memory.
-DONE = "done: {task}"
 
 # What the expert thinks, twelve words at most: the chain of thought of supervised data.
 THINK_FETCH = "The {thing} should be at {place}, so I go there."

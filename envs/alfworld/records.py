@@ -70,7 +70,7 @@ class Goal(NamedTuple):
     needs: frozenset[str] = frozenset()
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """How many things must be in one place."""
         return 2 if self.task_type == "pick_two_obj_and_place" else 1
 

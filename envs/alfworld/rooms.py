@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from cmat_gym.envs.alfworld.backend import names_of
+from cmat_gym.envs.alfworld.game import names_of
 
 __all__ = ["Item", "Layout", "Place", "Room", "Thing", "draw_layout", "furnish", "on_or_in", "rooms", "write_problem"]
 
@@ -19,7 +19,13 @@ _THINGS = {1: (3, 5), 2: (6, 9), 3: (9, 14)}  # kinds of things beside the wante
 _OPEN = 0.15  # share of the doors and drawers that somebody left open
 _SIDE_BY_SIDE = 0.15  # share of the places that can be reached from where the one before them stands
 _INSIDE = 0.25  # share of the bowls, mugs and plates with something in them
-_FACTS = {"clean": "cleanable", "heat": "heatable", "cool": "coolable", "slice": "sliceable", "hold": "isReceptacleObject"}
+_FACTS = {
+    "clean": "cleanable",
+    "heat": "heatable",
+    "cool": "coolable",
+    "slice": "sliceable",
+    "hold": "isReceptacleObject",
+}
 
 T = TypeVar("T")
 
@@ -96,11 +102,16 @@ class Item(NamedTuple):
 @lru_cache(maxsize=1)
 def _tables() -> tuple[Mapping[str, Room], frozenset[str], frozenset[str]]:
     folder = Path(__file__).parent / "data"
-    read = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in ("rooms", "places", "things")}
+    read = {
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("rooms", "places", "things")
+    }
     lamp_places = frozenset(read["places"]["lamp_places"])
     found = {}
     for name, room in read["rooms"].items():
-        things = {kind: Thing(frozenset(entry["is"].split()), entry["in"]) for kind, entry in read["things"][name].items()}
+        things = {
+            kind: Thing(frozenset(entry["is"].split()), entry["in"]) for kind, entry in read["things"][name].items()
+        }
         places = {kind: (least, most) for kind, (least, most) in room["places"].items()}
         found[name] = Room(name, places, things, lamp_places)
     return found, frozenset(read["places"]["openable"]), frozenset(read["places"]["on"])
@@ -222,7 +233,13 @@ def write_problem(task_type: str, thing: str, place: str, layout: Layout, items:
     where = {spot.id: spot.spot for spot in layout.places}
     for item in items:
         facts += _item_facts(layout.room, item, where[item.place])
-    allowed = {(p, kind) for kind in kinds for room in rooms().values() if kind in room.things for p in room.things[kind].places}
+    allowed = {
+        (p, kind)
+        for kind in kinds
+        for room in rooms().values()
+        if kind in room.things
+        for p in room.things[kind].places
+    }
     facts += [f"(canContain {p}type {kind}type)" for p, kind in sorted(allowed) if p in place_kinds]
     return "\n".join(
         [

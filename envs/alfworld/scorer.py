@@ -17,14 +17,14 @@ class Wish(NamedTuple):
         things: Objects that are wanted (mask).
         places: Receptacles they may go to; none for looking at something in light.
         lamps: Lamps that may light it (mask); 0 for the other goals.
-        count: How many things must be in one place.
+        number: How many things must be in one place.
         treatment: `clean`, `heat`, `cool` or the empty string.
     """
 
     things: int
     places: tuple[int, ...]
     lamps: int
-    count: int
+    number: int
     treatment: str
 
     @classmethod
@@ -38,7 +38,7 @@ class Wish(NamedTuple):
             lamps = game.kinds.get(goal.receptacle_type, 0) & game.flags["toggleable"]
             return cls(things, (), lamps, 1, "")
         places = tuple(bits(game.place_kinds.get(goal.receptacle_type, 0)))
-        return cls(things, places, 0, goal.count, goal.treatment)
+        return cls(things, places, 0, goal.number, goal.treatment)
 
     def treated(self, state: State) -> int:
         """The wanted things that are in the wanted state (mask)."""
@@ -64,9 +64,9 @@ def goal_holds(wish: Wish, game: ALFWorldBackend, state: State) -> bool:
     if not ready:
         return False
     contents = state.contents
-    if wish.count == 1:
+    if wish.number == 1:
         return any(contents[place] & ready for place in wish.places)
-    return any((contents[place] & ready).bit_count() >= wish.count for place in wish.places)
+    return any((contents[place] & ready).bit_count() >= wish.number for place in wish.places)
 
 
 def score_alfworld(wish: Wish, game: ALFWorldBackend, state: State) -> Score:
