@@ -41,7 +41,7 @@ def parse_problem(text: str) -> Problem:
     """
     text = (_COMMENT.sub("", text) if ";" in text else text).lower()
     marks = list(_SECTION.finditer(text))
-    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    ends = [*(mark.start() for mark in marks), len(text)][1:]
     sections = {mark[1]: text[mark.end() : end] for mark, end in zip(marks, ends, strict=True)}
     if "init" not in sections or "goal" not in sections:
         raise TaskError("The PDDL problem has no (:init …) or no (:goal …)")
