@@ -56,7 +56,8 @@ class ALFWorldBackend(House):
     def __init__(self, problem: Problem, dialect: Dialect) -> None:
         super().__init__(problem, dialect)
         self._situations: dict[tuple[int, ...], Situation] = {}
-        self._go = tuple(self._go_commands(at) for at in range(len(self.locations)))
+        ways = ((f"go to {name}", Action("go", place=place)) for place, name in enumerate(self.receptacle_names))
+        self._ways = tuple(sorted(way for way in ways if self.where[way[1].place] >= 0))
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: all but the cache."""
@@ -177,19 +178,13 @@ class ALFWorldBackend(House):
         # `move` sorts before `open`, and `put` after it.
         placing = ("place", "open") if self.dialect.place == "move" else ("open", "place")
         actions = _sorted(groups, "clean", "close", "cool", "examine")
-        actions.update(self._go[state.at])
+        actions.update(way for way in self._ways if self.where[way[1].place] != state.at)
         actions |= _sorted(groups, "heat")
         if self.dialect.help:
             actions["help"] = Action("help")
         actions |= {"inventory": Action("inventory"), "look": Action("look")}
         actions |= _sorted(groups, *placing, "slice", "take", "use")
         return Situation(tuple(actions), actions)
-
-    def _go_commands(self, at: int) -> tuple[tuple[str, Action], ...]:
-        """The ways from a location, which never change."""
-        names = self.receptacle_names
-        numbers = [place for place, where in enumerate(self.where) if where not in (at, -1)]
-        return tuple(sorted((f"go to {names[place]}", Action("go", place=place)) for place in numbers))
 
     # Showing ----------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 from cmat_gym.core.errors import TaskError
 from cmat_gym.envs.alfworld.records import Dialect, Goal, Problem
@@ -113,12 +113,7 @@ class House:
         for name, kind in pairs(facts, "receptacletype"):
             places[kind] = places.get(kind, 0) | 1 << self._receptacle[name]
         self.place_kinds: Mapping[str, int] = places
-        accepts = [0] * len(self.receptacles)
-        for place_kind, kind in pairs(facts, "cancontain"):
-            if kind in kinds:
-                for number in bits(places.get(place_kind, 0)):
-                    accepts[number] |= kinds[kind]
-        self.accepts = tuple(accepts)
+        self.accepts = self._acceptance(facts)
         self.flags = {flag: self._mask(facts, flag) for flag in FLAGS}
         self.openable = sum({1 << self._receptacle[r] for (r,) in singles(facts, "openable") if r in self._receptacle})
         treats = {"clean": self.dialect.sinks, **_APPLIANCES}
@@ -130,6 +125,18 @@ class House:
             if thing in self._object and outer in self._object:
                 inner[self._object[outer]] |= 1 << self._object[thing]
         self.inner = tuple(inner)
+
+    def _acceptance(self, facts: Facts) -> tuple[int, ...]:
+        """The objects that may be put into each receptacle (masks)."""
+        by_kind = dict.fromkeys(self.place_kinds, 0)
+        for place_kind, kind in pairs(facts, "cancontain"):
+            if place_kind in by_kind:
+                by_kind[place_kind] |= self.kinds.get(kind, 0)
+        accepts = [0] * len(self.receptacles)
+        for place_kind, mask in self.place_kinds.items():
+            for number in bits(mask):
+                accepts[number] |= by_kind[place_kind]
+        return tuple(accepts)
 
     def _initial_state(self, facts: Facts) -> State:
         contents = [0] * len(self.receptacles)
@@ -185,28 +192,28 @@ def bits(mask: int) -> list[int]:
     return numbers
 
 
-def pairs(facts: Facts, name: str) -> list[tuple[str, str]]:
+def pairs(facts: Facts, name: str) -> tuple[tuple[str, str], ...]:
     """The facts of a predicate with two arguments.
 
     Raises:
         TaskError: One of them has another number of arguments.
     """
     found = facts.get(name, ())
-    if any(len(arguments) != 2 for arguments in found):
+    if not set(map(len, found)) <= {2}:
         raise TaskError(f"The fact ({name} …) takes two arguments")
-    return [(one, other) for one, other in found]
+    return cast("tuple[tuple[str, str], ...]", found)
 
 
-def singles(facts: Facts, name: str) -> tuple[tuple[str, ...], ...]:
+def singles(facts: Facts, name: str) -> tuple[tuple[str], ...]:
     """The facts of a predicate with one argument.
 
     Raises:
         TaskError: One of them has another number of arguments.
     """
     found = facts.get(name, ())
-    if any(len(arguments) != 1 for arguments in found):
+    if not set(map(len, found)) <= {1}:
         raise TaskError(f"The fact ({name} …) takes one argument")
-    return found
+    return cast("tuple[tuple[str], ...]", found)
 
 
 def names_of(ids: Iterable[str]) -> dict[str, str]:

@@ -56,9 +56,11 @@ def game_payload(text: str, where: str) -> dict[str, Any]:
     sentence = _SENTENCE.search(data["grammar"])
     if sentence is None:
         raise TaskError(f"{where} has no task sentence in its grammar")
-    problem = " ".join(_COMMENT.sub("", data["pddl_problem"]).lower().split())
+    problem = data["pddl_problem"]
+    # Without its sentence, the grammar is the same in all games of a release.
+    grammar = data["grammar"][: sentence.start(1)] + data["grammar"][sentence.end(1) :]
     try:
-        dialect = read_dialect(data["grammar"], data["pddl_domain"])
+        dialect = read_dialect(grammar, data["pddl_domain"])
         goal = parse_problem(problem).goal
         spoken = json.loads(sentence[1])
     except ValueError as error:  # a TaskError is one
@@ -72,13 +74,16 @@ def game_payload(text: str, where: str) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=4)
 def read_dialect(grammar: str, domain: str) -> Dialect:
     """In which version a game is worded, from its own grammar and domain.
 
     Raises:
         TaskError: It is worded in a way this engine does not know.
     """
-    place, arrive, sinks = _PLACE.search(grammar), _ARRIVE.search(grammar), _read_sinks(domain)
+    place, arrive = _PLACE.search(grammar), _ARRIVE.search(grammar)
+    clean = _CLEAN.search(_COMMENT.sub("", domain).lower())
+    sinks = tuple(sorted(set(_SINK.findall(clean[1])), key=len)) if clean else ()
     if place is None or place[1] not in _TEMPLATES:
         raise TaskError(
             f"The grammar puts things down with {place[1] if place else None!r}; known are {', '.join(_TEMPLATES)}"
@@ -86,13 +91,6 @@ def read_dialect(grammar: str, domain: str) -> Dialect:
     if arrive is None or not sinks:
         raise TaskError("The game has no sentence for arriving, or no action CleanObject that works at a sink")
     return Dialect(_TEMPLATES[place[1]], arrive[1] == "lend", _HELP.search(grammar) is not None, sinks)
-
-
-@lru_cache(maxsize=4)  # all games of a release have the same domain
-def _read_sinks(domain: str) -> tuple[str, ...]:
-    """Receptacle types at which the domain's CleanObject works."""
-    clean = _CLEAN.search(_COMMENT.sub("", domain).lower())
-    return tuple(sorted(set(_SINK.findall(clean[1])), key=len)) if clean else ()
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,9 @@ __all__ = ["parse_goal", "parse_problem"]
 
 _COMMENT = re.compile(r";[^\n]*")
 _SECTION = re.compile(r"\(\s*:(\w+)")
-_FACT = re.compile(r"\(([^()]*)\)")
+# A fact with at most two arguments; or, in the last group, whatever stands between facts. Possessive quantifiers keep
+# the time linear on texts that are no facts.
+_FACT = re.compile(r"\(\s*+([^\s()]++)(?:\s++([^\s()]++))?+(?:\s++([^\s()]++))?+\s*+\)|(\S)")
 _COST = re.compile(r"\(\s*=\s*\([^()]*\)[^()]*\)")  # costs and distances have no effect on play
 _TOKEN = re.compile(r"[()]|[^\s()]+")
 _DEEPEST = 40  # brackets; the published goals have 11
@@ -50,13 +52,16 @@ def parse_problem(text: str) -> Problem:
         init = _COST.sub("", init)
     facts: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     ids: set[str] = set()
-    for fact in _FACT.findall(init):
-        name, *arguments = fact.split() or [""]
-        facts[name].append(tuple(arguments))
-        ids.update(arguments)
-    rest = _FACT.sub("", init).strip(") \t\r\n")
-    if rest:
-        raise TaskError(f"The PDDL problem's (:init …) holds something that is no fact: {rest[:80]!r}")
+    for name, one, other, stray in _FACT.findall(init):
+        if stray and stray != ")":
+            raise TaskError(f"The PDDL problem's (:init …) holds something that is no fact: {init.strip()[:80]!r}")
+        if other:
+            facts[name].append((one, other))
+            ids.add(one)
+            ids.add(other)
+        elif one:
+            facts[name].append((one,))
+            ids.add(one)
     frozen = {name: tuple(arguments) for name, arguments in facts.items()}
     return Problem(frozen, tuple(sorted(ids)), parse_goal(sections["goal"]))
 

@@ -60,7 +60,8 @@ def test_commands_are_sorted_and_exact(kitchen: ALFWorldBackend, old_kitchen: AL
     assert commands(kitchen, "go to countertop 1") == (
         "examine countertop 1", "examine microwave 1",
         "go to drawer 1", "go to drawer 2", "go to fridge 1", "go to sink 1", "go to sinkbasin 1",
-        "help", "inventory", "look", "open microwave 1", "take apple 1 from countertop 1", "take knife 1 from countertop 1",
+        "help", "inventory", "look", "open microwave 1",
+        "take apple 1 from countertop 1", "take knife 1 from countertop 1",
     )  # fmt: skip
     state, _ = play(kitchen, "go to countertop 1")
     for wrong in ("Look", "look around", "go to countertop 1", "take apple 1", "take apple 2 from fridge 1", ""):
