@@ -41,7 +41,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("play cmat/WebShopp-v0", "choose one of: cmat/WebShop-v0"),
+        ("play cmat/WebShopp-v0", "Did you mean 'cmat/WebShop-v0'?"),
         ("play cmat-test/Counter-v0 --split validation", "choose one of: dev, test, train"),
         ("play cmat-test/Counter-v0 --task 99", "has 50 tasks"),
         ("play cmat-test/Counter-v0 --task counter/other/test/000001", "Unknown task id"),
