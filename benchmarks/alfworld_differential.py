@@ -2,9 +2,10 @@
 
     python benchmarks/alfworld_differential.py [--games 200] [--steps 40] [--source FOLDER --split valid_seen]
 
-Builtin games are written as game files first, in both grammars by turns. Each game is played twice: at random, with
-invalid commands among the moves, and along the expert's plan. Observation, list of commands (in order) and `won` must
-be equal at every step; the exit code says so. alfworld_reference.py says what to install.
+Builtin games are written as game files first, in both grammars by turns; published ones are taken as they are. Each
+game is played twice: at random, with invalid commands among the moves, and along the expert's plan. Observation, list
+of commands (in order) and `won` must be equal at every step; the exit code says so. alfworld_reference.py says what to
+install.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from cmat_gym.envs.alfworld.backend import ALFWorldBackend, open_game
 from cmat_gym.envs.alfworld.expert import ALFWorldExpert
 from cmat_gym.envs.alfworld.game import State
 from cmat_gym.envs.alfworld.gamefile import save_game
+from cmat_gym.envs.alfworld.official import OfficialHouseTasks
 from cmat_gym.envs.alfworld.prompts import NOTHING_HAPPENS
 from cmat_gym.envs.alfworld.records import DIALECTS, Dialect
 from cmat_gym.envs.alfworld.scorer import Wish, goal_holds
@@ -74,10 +76,8 @@ def walks(ours: Ours, steps: int, rng: random.Random) -> Iterator[Iterator[str]]
     yield iter(lambda: "" if goal_holds(ours.wish, ours.game, ours.state) else expert.next_command(ours.state), "")
 
 
-def compare(task: Task, dialect: Dialect, steps: int, seed: int, folder: Path) -> tuple[int, int]:
+def compare(task: Task, dialect: Dialect, steps: int, seed: int, path: Path) -> tuple[int, int]:
     """Play one game in both engines; returns how many pages were compared, and how many differ."""
-    path = folder / "game.tw-pddl"
-    save_game(task, path, dialect)
     original = Reference()
     original.load(path)
     ours = Ours(open_game(task.payload["problem"], dialect), task.payload["sentence"])
@@ -100,15 +100,18 @@ def compare(task: Task, dialect: Dialect, steps: int, seed: int, folder: Path) -
 
 def play_chunk(arguments: argparse.Namespace, start: int, count: int) -> None:
     """Some games in this process; prints the sums in the last line."""
-    tasks = open_tasks(arguments.source or "builtin").split(arguments.split)
+    source = open_tasks(arguments.source or "builtin")
+    tasks = source.split(arguments.split)
     dialects = itertools.cycle(DIALECTS.values())
     total = wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         for index in range(start, min(start + count, len(tasks))):
-            task, dialect = tasks[index], next(dialects)
-            if arguments.source:
-                dialect = Dialect.from_json(task.payload["grammar"])
-            compared, different = compare(task, dialect, arguments.steps, index, Path(folder))
+            task, dialect, path = tasks[index], next(dialects), Path(folder) / "game.tw-pddl"
+            if isinstance(source, OfficialHouseTasks):
+                path, dialect = source.games[arguments.split][index], Dialect.from_json(task.payload["grammar"])
+            else:
+                save_game(task, path, dialect)
+            compared, different = compare(task, dialect, arguments.steps, index, path)
             total, wrong = total + compared, wrong + different
     print(total, wrong)
 

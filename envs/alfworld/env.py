@@ -11,7 +11,7 @@ from cmat_gym.core.errors import InvalidAction, choose
 from cmat_gym.core.protocol import Call, Tool, parse_tool_call
 from cmat_gym.core.task import Score, Task
 from cmat_gym.envs.alfworld import agentbench, prompts
-from cmat_gym.envs.alfworld.backend import ALFWorldBackend, State, open_game
+from cmat_gym.envs.alfworld.backend import ALFWorldBackend, State, Step, open_game
 from cmat_gym.envs.alfworld.expert import ALFWorldExpert
 from cmat_gym.envs.alfworld.records import DIALECTS, Dialect
 from cmat_gym.envs.alfworld.refusals import explain
@@ -147,7 +147,6 @@ class ALFWorldEnv(TextEnv):
             (),
             [],
         )  # what they are of, and they
-        self._text = ""  # what the game said last, without what stands around it
         self._answers: tuple[str, ...] = ()  # digests of AgentBench's last answers
         self._failed = False
 
@@ -174,7 +173,6 @@ class ALFWorldEnv(TextEnv):
             self._begun = task
         self.state: State = self.game.initial
         self._answers, self._failed = (), False
-        self._text = self._opening
         if self._bench:
             text = "\n".join(self._opening.split("\n\n")[1:])  # AgentBench leaves the welcome out
             return self._show(prompts.AGENTBENCH_OPENING.format(observation=text))
@@ -212,32 +210,30 @@ class ALFWorldEnv(TextEnv):
         step = self.game.act(self.state, command)
         if step is None:
             raise InvalidAction(explain(self.game, self.state, command))
-        self.state, self._text = step
+        self.state, text = step
         won = self._score().success
-        return Outcome(self._text if won else self._show(self._text), terminated=won)
+        return Outcome(text if won else self._show(text), terminated=won)
 
     def _apply_agentbench(self, call: Call) -> Outcome:
         """One round as AgentBench plays it: the nearest command is carried out, and repetition fails."""
-        valid, ended = call is not _NO_CALL, False
-        if not valid and self.protocol == "text":
+        if call is _NO_CALL and self.protocol == "text":
             self._failed = True
             return Outcome(prompts.AGENTBENCH_NO_ACTION, terminated=True, valid=False)
-        if not valid:
-            text = prompts.AGENTBENCH_NO_CALL
-        else:
+        step: Step | None = None
+        if call is not _NO_CALL:
             action = call.arguments["action"].strip().lower().split("\n")[0]
             command = agentbench.match_command(action, self.game.situation(self.state).commands)
             step = self.game.act(self.state, command)
-            valid = step is not None
-            text = prompts.NOTHING_HAPPENS
             if step is not None:
-                self.state, text = step
-            ended = self._score().success
-        self._text = text
+                self.state = step.state
+        valid = step is not None
         if self._turn > agentbench.FREE_STEPS and self._answers == self._answers[:1] * agentbench.REPEATS:
-            self._failed = True
+            self._failed = True  # also where this very round reached the goal: repetition is looked for first
             return Outcome(prompts.AGENTBENCH_REPEATED, terminated=True, valid=valid)
-        return Outcome(self._show(text), terminated=ended, valid=valid)
+        if call is _NO_CALL:
+            return Outcome(prompts.AGENTBENCH_NO_CALL, valid=False)
+        text = step.observation if step is not None else prompts.NOTHING_HAPPENS
+        return Outcome(self._show(text), terminated=self._score().success, valid=valid)
 
     def _score(self) -> Score:
         score = score_alfworld(self.wish, self.game, self.state)
@@ -246,7 +242,6 @@ class ALFWorldEnv(TextEnv):
     # What the agent is told -----------------------------------------------------------------------------------------
 
     def _refused(self, reason: str, observation: str) -> str:
-        self._text = prompts.NOTHING_HAPPENS
         return super()._refused(reason, observation) if self.feedback else self._show(prompts.NOTHING_HAPPENS)
 
     def _render(self, call: Call) -> str:
@@ -264,8 +259,13 @@ class ALFWorldEnv(TextEnv):
 
     def summary(self) -> str:
         """What was seen or done, without the arrival that the action says already."""
-        first, _, rest = self._text.partition(". ")
-        return rest if rest and first.startswith(("You arrive at", "You open")) else self._text
+        text = self._observation.partition(prompts.AVAILABLE)[0].rstrip()
+        first, _, rest = text.partition(". ")
+        return rest if rest and first.startswith(("You arrive at", "You open")) else text
+
+    def walkthrough(self) -> list[str]:
+        """The published solution of the current game, with the names that the game shows; empty where there is none."""
+        return [self.game.translate(command) for command in self.task.payload.get("walkthrough", ())]
 
     # State and expert -----------------------------------------------------------------------------------------------
 

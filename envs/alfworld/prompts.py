@@ -61,12 +61,12 @@ def listing(names: Sequence[str], article: str = "a ") -> str:
 
 # Around the game ------------------------------------------------------------------------------------------------------
 
-AVAILABLE = "{observation}\nAVAILABLE ACTIONS: {commands}"
+AVAILABLE = "AVAILABLE ACTIONS: "
 
 
 def with_commands(observation: str, commands: Iterable[str]) -> str:
     """An observation with the commands that are possible now."""
-    return AVAILABLE.format(observation=observation, commands=", ".join(commands))
+    return f"{observation}\n{AVAILABLE}{', '.join(commands)}"
 
 
 _TASK = """\
@@ -148,7 +148,7 @@ THINK_STUCK = "I see no way to do this, so I look around."
 # AgentBench's evaluation ----------------------------------------------------------------------------------------------
 
 AGENTBENCH_OPENING = "Here is your task. {observation}"
-AGENTBENCH_ACTIONS = "{observation} AVAILABLE ACTIONS: {commands}\n"
+AGENTBENCH_ACTIONS = f"{{observation}} {AVAILABLE}{{commands}}\n"
 AGENTBENCH_NO_CALL = "No executable tool calls found. Please call a tool instead"
 AGENTBENCH_NO_ACTION = "There is no line 'ACTION: ...', so the episode ends."
 AGENTBENCH_REPEATED = "The same answer came three times in a row, so the episode ends."

@@ -7,6 +7,7 @@ itself.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,20 @@ def test_published_walkthroughs_win(published: OfficialHouseTasks) -> None:
         raw = [mangled(game, command) for command in payload["walkthrough"]]
         assert not wins(game, raw)
         assert wins(game, [game.translate(command) for command in raw])
+
+
+def test_a_walkthrough_with_raw_ids_is_played_through_the_environment(published: OfficialHouseTasks) -> None:
+    env = ALFWorldEnv()
+    for index in range(0, GAMES["valid_seen"], 20):
+        task = published.make("valid_seen", index)
+        game, payload = opened(published, "valid_seen", index)
+        raw = [mangled(game, command) for command in payload["walkthrough"]]
+        env.reset(options={"task": replace(task, payload={**payload, "walkthrough": raw})})
+        for command in env.walkthrough():
+            _, reward, terminated, *_ = env.step(command)
+        assert (reward, terminated) == (1.0, True)
+    env.reset(seed=0)
+    assert env.walkthrough() == []
 
 
 @pytest.mark.parametrize("split", GAMES)
