@@ -70,7 +70,7 @@ class ALFWorldBackend(House):
         at, held, contents = state.at, state.held, state.contents
         here = self.here[at]
         sliceable = state.located[at] if held >= 0 and self.knives >> held & 1 else 0
-        key = (at, held, state.opened, sliceable, *[contents[place] for place in here])
+        key = (at, held, state.opened & self.here_masks[at], sliceable, *[contents[place] for place in here])
         situation = self._situations.get(key)
         if situation is None:
             if len(self._situations) >= CACHED_SITUATIONS:

@@ -143,10 +143,8 @@ class ALFWorldEnv(TextEnv):
         self._builtin = source == "builtin"
         self._begun: Task | None = None
         self._calls: dict[tuple[str, ...], tuple[Call, ...]] = {}
-        self._changes: tuple[tuple[tuple[int, ...], ...], list[list[list[int]]]] = (
-            (),
-            [],
-        )  # what they are of, and they
+        self._sets: tuple[tuple[int, ...], ...] = ()  # the sets of the last state that was asked for …
+        self._changes: list[list[list[int]]] = []  # … and what is not as at the start in them
         self._answers: tuple[str, ...] = ()  # digests of AgentBench's last answers
         self._failed = False
 
@@ -169,7 +167,7 @@ class ALFWorldEnv(TextEnv):
             self._oracle = ALFWorldExpert(self.game, self.wish)
             self._opening = self.game.opening(task.payload["sentence"])
             self._calls.clear()
-            self._changes = ((), [])
+            self._sets = ()
             self._begun = task
         self.state: State = self.game.initial
         self._answers, self._failed = (), False
@@ -272,10 +270,10 @@ class ALFWorldEnv(TextEnv):
     def _get_state(self) -> Any:
         """Eight numbers, and of the three kinds of sets those that differ from the start."""
         numbers, sets = self.state[:_SETS], self.state.sets
-        if sets != self._changes[0]:  # most actions move nothing
+        if sets != self._sets:  # most actions move nothing
             pairs = zip(sets, self.game.initial.sets, strict=True)
-            self._changes = (sets, [_difference(now, then) for now, then in pairs])
-        changes = [[place.copy() for place in places] for places in self._changes[1]]
+            self._sets, self._changes = sets, [_difference(now, then) for now, then in pairs]
+        changes = [[place.copy() for place in places] for places in self._changes]
         return [*numbers, *changes, *([self._failed, list(self._answers)] if self._bench else ())]
 
     def _set_state(self, state: Any) -> None:

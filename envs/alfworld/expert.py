@@ -116,20 +116,10 @@ class ALFWorldExpert:
         best: tuple[Errand, ...] | None = None
         shortest = math.inf
         for errands in self._candidates(state):
-            if 2 * len(errands) - 1 - self._shared(state, errands) >= shortest:
-                continue
             length = self._length(state, errands)
             if length < shortest:
                 best, shortest = errands, length
         return None if best is None else self._write(state, best)
-
-    def _shared(self, state: State, errands: tuple[Errand, ...]) -> int:
-        """An upper bound on the walks that errands spare beyond the first one: those at the place before."""
-        where, at, spared = self.game.where, state.at, -1
-        for errand in errands:
-            spared += where[errand.place] == at
-            at = where[errand.place]
-        return spared + (errands[-1].kind == "be")
 
     def _length(self, state: State, errands: tuple[Errand, ...]) -> int:
         """How many actions the errands take."""

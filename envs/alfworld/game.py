@@ -102,6 +102,7 @@ class House:
             here[self._location[place]].append(self._receptacle[name])
         self.where = tuple(where)
         self.here = tuple(tuple(numbers) for numbers in here)
+        self.here_masks = tuple(sum(1 << number for number in numbers) for numbers in here)
 
     def _type(self, facts: Facts) -> None:
         """What kinds of things there are, and what can be done with them."""

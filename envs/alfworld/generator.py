@@ -8,15 +8,14 @@ of task, thing and place), and a split has the tasks for which both hashes name 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from cmat_gym.core.errors import UsageError
 from cmat_gym.core.task import Task, TaskSource, content_hash
 from cmat_gym.envs.alfworld import prompts
+from cmat_gym.envs.alfworld.dice import Dice
 from cmat_gym.envs.alfworld.records import DIALECTS, TASK_TYPES
 from cmat_gym.envs.alfworld.rooms import Item, Layout, draw_layout, furnish, on_or_in, rooms, write_problem
 
@@ -29,47 +28,6 @@ LAMP = "desklamp"
 _BUCKETS = ("dev", "test", *["train"] * 6)
 _APPLIANCE = {"clean": "sinkbasin", "heat": "microwave", "cool": "fridge"}
 _HOLDS_ONE = frozenset({"coffeemachine", "toiletpaperhanger", "toaster"})
-
-T = TypeVar("T")
-
-
-class Dice:
-    """Cheap draws from a seeded generator, which is read in blocks: a scalar draw from numpy costs ten times more."""
-
-    def __init__(self, *entropy: int) -> None:
-        generator = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
-        self.uniform = _blocks(generator).__next__
-
-    def chance(self, probability: float) -> bool:
-        """True with the given probability."""
-        return self.uniform() < probability
-
-    def integer(self, low: int, high: int) -> int:
-        """An integer with low <= n <= high."""
-        return low + int(self.uniform() * (high - low + 1))
-
-    def pick(self, items: Sequence[T]) -> T:
-        """One of `items`."""
-        return items[int(self.uniform() * len(items))]
-
-    def weighted(self, weights: Mapping[str, int]) -> str:
-        """A key, as often as its weight says."""
-        left = self.uniform() * sum(weights.values())
-        for name, weight in weights.items():
-            left -= weight
-            if left < 0:
-                return name
-        return next(reversed(list(weights)))
-
-    def sample(self, items: Sequence[T], count: int) -> list[T]:
-        """`count` different items in random order."""
-        pool = list(items)
-        return [pool.pop(int(self.uniform() * len(pool))) for _ in range(min(count, len(pool)))]
-
-
-def _blocks(generator: np.random.Generator) -> Iterator[float]:
-    while True:
-        yield from generator.random(64).tolist()
 
 
 # Goals and splits -----------------------------------------------------------------------------------------------------

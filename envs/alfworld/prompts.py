@@ -141,7 +141,7 @@ THINK_GO_TREAT = {
 }
 THINK_BRING = "The {thing} belongs at {place}."
 THINK_PLACE = "This is the place for the {thing}."
-THINK_LAMP = "I bring the {thing} to the {place}, where the lamp is."
+THINK_LAMP = "The lamp is at {place}, so I bring it there."
 THINK_USE = "I have the thing in hand, so I turn on the lamp."
 THINK_STUCK = "I see no way to do this, so I look around."
 

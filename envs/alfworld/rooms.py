@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
+from cmat_gym.envs.alfworld.dice import Dice
 from cmat_gym.envs.alfworld.game import names_of
 
 __all__ = ["Item", "Layout", "Place", "Room", "Thing", "draw_layout", "furnish", "on_or_in", "rooms", "write_problem"]
@@ -26,27 +27,6 @@ _FACTS = {
     "slice": "sliceable",
     "hold": "isReceptacleObject",
 }
-
-T = TypeVar("T")
-
-
-class Draws(Protocol):
-    """What is drawn from a seeded generator."""
-
-    def chance(self, probability: float) -> bool:
-        """True with the given probability."""
-
-    def integer(self, low: int, high: int) -> int:
-        """An integer with low <= n <= high."""
-
-    def pick(self, items: Sequence[T]) -> T:
-        """One of `items`."""
-
-    def weighted(self, weights: Mapping[str, int]) -> str:
-        """A key, as often as its weight says."""
-
-    def sample(self, items: Sequence[T], count: int) -> list[T]:
-        """`count` different items in random order."""
 
 
 class Thing(NamedTuple):
@@ -130,7 +110,7 @@ def on_or_in(place_kind: str) -> str:
 # Drawing --------------------------------------------------------------------------------------------------------------
 
 
-def draw_layout(room: Room, level: int, needed: Iterable[str], dice: Draws) -> Layout:
+def draw_layout(room: Room, level: int, needed: Iterable[str], dice: Dice) -> Layout:
     """Places of a room: the needed kinds, then what such a room has, then more of it until the level's size."""
     counts = dict.fromkeys(needed, 1)
     size = dice.integer(*_PLACES[level])
@@ -168,7 +148,7 @@ def furnish(
     level: int,
     wanted: tuple[str, int, Mapping[str, int]],
     lamp_place: str,
-    dice: Draws,
+    dice: Dice,
 ) -> list[Item]:
     """Put things into a room: the wanted kind, so many of it, at such places; others where they usually are; a lamp."""
     by_kind: dict[str, list[Place]] = {}
@@ -192,7 +172,7 @@ def furnish(
     return _nest(room, items, dice)
 
 
-def _nest(room: Room, items: list[Item], dice: Draws) -> list[Item]:
+def _nest(room: Room, items: list[Item], dice: Dice) -> list[Item]:
     """Now and then a thing lies in a bowl, mug or plate that is at the same place."""
     outers: dict[str, str] = {}
     nested = []
