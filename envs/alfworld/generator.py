@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cmat_gym.core.errors import UsageError
 from cmat_gym.core.task import Task, TaskSource, content_hash
@@ -68,8 +68,9 @@ def _goals(split: str) -> Mapping[str, tuple[HouseGoal, ...]]:
                 continue
             for kind in TASK_TYPES:
                 for place in _goal_places(kind, thing, room.name):
-                    if goal_split(kind, thing, place) == split:
-                        goals[kind].append(HouseGoal(room.name, kind, thing, place))
+                    goal = HouseGoal(room.name, kind, thing, place)
+                    if goal_split(kind, thing, place) == split and _source_places(goal):
+                        goals[kind].append(goal)
     return {kind: tuple(found) for kind, found in goals.items()}
 
 
@@ -82,10 +83,8 @@ def _goal_places(task_type: str, thing: str, room_name: str) -> list[str]:
     verb = task_type.split("_")[1]
     if verb in _APPLIANCE and (verb not in entry.properties or _APPLIANCE[verb] not in room.places):
         return []
-    places = [place for place in entry.places if place != _APPLIANCE.get(verb)]
-    if task_type == "pick_two_obj_and_place":
-        places = [place for place in places if place not in _HOLDS_ONE]
-    return places if len(entry.places) > 1 else []
+    avoid = _HOLDS_ONE if task_type == "pick_two_obj_and_place" else {_APPLIANCE.get(verb)}
+    return [place for place in entry.places if place not in avoid]
 
 
 # Tasks ----------------------------------------------------------------------------------------------------------------
@@ -103,17 +102,11 @@ def _draw_house(split: str, dice: Dice) -> _House:
     level = dice.pick(LEVELS)
     by_type = {kind: found for kind, found in _goals(split).items() if found}
     goal = dice.pick(by_type[dice.pick(tuple(by_type))])
-    room = rooms()[goal.room]
+    room, sources = rooms()[goal.room], _source_places(goal)
+    lamp_places = [place for place in room.places if place in room.lamp_places]
     while True:
-        needed = []
-        if goal.task_type == "look_at_obj_in_light":
-            lamp_place = dice.pick([place for place in room.places if place in room.lamp_places])
-            needed.append(lamp_place)
-        else:
-            lamp_place = ""
-            needed.append(goal.place)
-        sources = _source_places(goal, room.places)
-        needed.append(dice.weighted(sources))
+        lamp_place = dice.pick(lamp_places) if goal.place == LAMP else ""
+        needed = [lamp_place or goal.place, dice.weighted(sources)]
         if goal.treatment:
             needed.append(_APPLIANCE[goal.treatment])
         layout = draw_layout(room, level, needed, dice)
@@ -125,43 +118,38 @@ def _draw_house(split: str, dice: Dice) -> _House:
             return _House(goal, level, layout, items)
 
 
-def _source_places(goal: HouseGoal, places: Mapping[str, Any]) -> dict[str, int]:
+def _source_places(goal: HouseGoal) -> dict[str, int]:
     """Kinds of places the wanted thing may start at: not where it must go, and not in the fridge to be cooled."""
     avoid = {goal.place, _APPLIANCE["cool"]} if goal.treatment == "cool" else {goal.place}
     weights = rooms()[goal.room].things[goal.thing].places
-    found = {place: weight for place, weight in weights.items() if place in places and place not in avoid}
-    return found or {place: weight for place, weight in weights.items() if place != goal.place}
+    return {place: weight for place, weight in weights.items() if place not in avoid}
 
 
 def _sentence(house: _House, dice: Dice) -> str:
     """The task in words, with what the level tells."""
-    goal, thing = house.goal, house.goal.thing
+    goal = house.goal
     words = dice.pick(prompts.TASK_SENTENCES[goal.task_type])
-    parts = [words.format(thing=thing, on=on_or_in(goal.place), place=goal.place)]
-    found = [item for item in house.items if item.kind == thing]
-    lamps = [item for item in house.items if item.kind == LAMP] if goal.place == LAMP else []
-    names = house.layout.names()
-    if house.level == 1:
-        if goal.task_type == "pick_two_obj_and_place":
-            one, other = found[0], found[1]
-            parts.append(
-                prompts.HINT_BOTH.format(
-                    thing=thing,
-                    on=on_or_in(one.place_kind),
-                    place=names[one.place],
-                    other_on=on_or_in(other.place_kind),
-                    other_place=names[other.place],
-                )
-            )
-            return " ".join(parts)
-        for item in (*found[:1], *lamps[:1]):
-            parts.append(
-                prompts.HINT_EXACT.format(thing=item.kind, on=on_or_in(item.place_kind), place=names[item.place])
-            )
+    task = words.format(thing=goal.thing, on=on_or_in(goal.place), place=goal.place)
+    return " ".join([task, *_hints(house)])
+
+
+def _hints(house: _House) -> list[str]:
+    """Where the wanted things are: exactly on the first level, by the kind of place on the second."""
+    names, thing = house.layout.names(), house.goal.thing
+    found = [item for item in house.items if item.kind in (thing, house.goal.place)]  # a lamp is a place to go to
+    on = [on_or_in(item.place_kind) for item in found]
     if house.level == 2:
-        kind = found[0].place_kind
-        parts.append(prompts.HINT_KIND.format(thing=thing, on=on_or_in(kind), place=kind))
-    return " ".join(parts)
+        return [prompts.HINT_KIND.format(thing=thing, on=on[0], place=found[0].place_kind)]
+    if house.level == 3:
+        return []
+    places = [names[item.place] for item in found]
+    if house.goal.task_type == "pick_two_obj_and_place":
+        other = {"other_on": on[1], "other_place": places[1]}
+        return [prompts.HINT_BOTH.format(thing=thing, on=on[0], place=places[0], **other)]
+    return [
+        prompts.HINT_EXACT.format(thing=item.kind, on=on[number], place=places[number])
+        for number, item in enumerate(found)
+    ]
 
 
 class BuiltinHouseTasks(TaskSource):
