@@ -25,7 +25,6 @@ from typing import Any
 
 from alfworld_reference import installed
 
-EPISODES = 10_000
 ENVIRONMENTS = 64
 SNAPSHOTS = 2000
 STATES = 20  # plans a game
@@ -130,7 +129,7 @@ def play_original(folder: Path) -> dict[str, Any]:
     return {"loads": loads, "steps": steps, "pages": pages, "memory": sizes[-1], "growth": growth}
 
 
-def measure_rest(folder: Path) -> dict[str, Any]:
+def measure_rest(folder: Path, episodes: int) -> dict[str, Any]:
     """Snapshots, plans, and memory over many episodes and many environments."""
     import gymnasium as gym
 
@@ -146,8 +145,9 @@ def measure_rest(folder: Path) -> dict[str, Any]:
     for play in plays:
         payload = game_payload(Path(play["path"]).read_text(encoding="utf-8"), play["path"])
         game = open_game(payload["problem"], Dialect.from_json(payload["grammar"]))
-        expert, state = ALFWorldExpert(game), game.initial
+        state = game.initial
         for action in play["actions"][:STATES]:
+            expert = ALFWorldExpert(game)  # one that remembers nothing
             plans.append(seconds(lambda expert=expert, state=state: expert.plan(state)))  # type: ignore[misc]
             step = game.act(state, action)
             assert step is not None
@@ -173,7 +173,7 @@ def measure_rest(folder: Path) -> dict[str, Any]:
 
     sizes = []
     env = gym.make("cmat/ALFWorld-v0", memory=None)
-    for episode in range(EPISODES):
+    for episode in range(episodes):
         env.reset(options={"task": episode})
         for _ in range(2):
             env.step(base_env(env).expert_action())
@@ -184,7 +184,7 @@ def measure_rest(folder: Path) -> dict[str, Any]:
         "restores": restores,
         "progress": progress,
         "many": many,
-        "early": sizes[EPISODES // 10],
+        "early": sizes[episodes // 10],
         "late": sizes[-1],
     }
 
@@ -201,6 +201,7 @@ def run(part: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any
     """Run a part in a process of its own."""
     command = [sys.executable, __file__, "--part", part, "--folder", str(folder)]
     command += ["--games", str(arguments.games), "--steps", str(arguments.steps)]
+    command += ["--episodes", str(arguments.episodes)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     lines = done.stdout.strip().splitlines()  # the original prints on its own as well
     result: dict[str, Any] = json.loads(lines[-1]) if lines else {}
@@ -212,13 +213,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--games", type=int, default=20)
     parser.add_argument("--steps", type=int, default=25, help="actions a game")
+    parser.add_argument("--episodes", type=int, default=10_000, help="builtin episodes that memory is watched over")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.part == "prepare":
         prepare(arguments.folder, arguments.games, arguments.steps)
     elif arguments.part:
-        print(json.dumps(PARTS[arguments.part](arguments.folder)))
+        extra = [arguments.episodes] if arguments.part == "rest" else []
+        print(json.dumps(PARTS[arguments.part](arguments.folder, *extra)))
     else:
         with tempfile.TemporaryDirectory() as folder:
             compare(Path(folder), arguments)
@@ -268,8 +271,8 @@ def compare(folder: Path, arguments: argparse.Namespace) -> None:
     show("  longest", f"{max(rest['plans']) * 1e3:.1f}")
     show("steps/s with reward='progress'", f"{1 / median(rest['progress']):,.0f}")
     show(f"{ENVIRONMENTS} environments with memory, MB in all", f"{rest['many']:.0f}", "< 200")
-    show(f"memory after {EPISODES // 10:,} builtin episodes, MB", f"{rest['early']:.1f}")
-    show(f"memory after {EPISODES:,}, MB", f"{rest['late']:.1f}", "flat")
+    show(f"memory after {arguments.episodes // 10:,} builtin episodes, MB", f"{rest['early']:.1f}")
+    show(f"memory after {arguments.episodes:,}, MB", f"{rest['late']:.1f}", "flat")
 
 
 if __name__ == "__main__":
