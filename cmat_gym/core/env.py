@@ -31,10 +31,15 @@ MAX_ACTION_LENGTH = 1 << 16  # characters of an action that are read; longer one
 
 
 class Outcome(NamedTuple):
-    """What a call led to: the text the agent reads next, and whether the task is over."""
+    """What a call led to: the text the agent reads next, and whether the task is over.
+
+    `valid=False` is for mistakes that do more than cost a turn, such as one that ends the task; every other one is an
+    `InvalidAction`.
+    """
 
     observation: str
     terminated: bool = False
+    valid: bool = True
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         try:
             if len(action) > MAX_ACTION_LENGTH:
                 raise InvalidAction(prompts.TOO_LONG.format(length=len(action), limit=MAX_ACTION_LENGTH))
-            self._observation, terminated = self._apply(self._read(action))
+            self._observation, terminated, valid = self._apply(self._read(action))
             shown = self._observation
         except InvalidAction as refusal:
             valid, shown = False, self._refused(str(refusal), self._observation)

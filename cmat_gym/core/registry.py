@@ -26,6 +26,7 @@ WORLDS = (  # in the order of the paper's tables
     World("cmat/OS-v0", "cmat_gym.envs.os.env:OSEnv", "working in a Linux shell"),
     World("cmat/DB-v0", "cmat_gym.envs.db.env:DBEnv", "questions about tables, answered with SQL"),
     World("cmat/KG-v0", "cmat_gym.envs.kg.env:KGEnv", "answering questions with a knowledge graph"),
+    World("cmat/ALFWorld-v0", "cmat_gym.envs.alfworld.env:ALFWorldEnv", "chores in a household"),
     World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),
     World("cmat/Mind2Web-v0", "cmat_gym.envs.mind2web.env:Mind2WebEnv", "tasks in a web browser, live and recorded"),
 )
