@@ -1,6 +1,13 @@
-"""Registers the test world under an id of its own, next to the worlds of the package."""
+"""The test world under an id of its own, next to the worlds of the package; and the real data, where it is at hand."""
 
 from __future__ import annotations
+
+import json
+import lzma
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -17,3 +24,31 @@ gym.register(
     vector_entry_point="cmat_gym.core.registry:make_vector_world",
     kwargs={"world": "cmat_gym.core.testing:CounterEnv"},
 )
+
+
+@pytest.fixture(scope="session")
+def data_file() -> Callable[[str], Path]:
+    """The path of a file of real benchmark data (in `CMAT_GYM_DATA`); a test that asks for a missing one is skipped."""
+
+    def find(name: str) -> Path:
+        folder = os.environ.get("CMAT_GYM_DATA")
+        if not folder:
+            pytest.skip(f"CMAT_GYM_DATA is not set, so {name} is not there")
+        path = Path(folder) / name
+        if not path.exists():
+            pytest.skip(f"{path} is missing")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def read_data(data_file: Callable[[str], Path]) -> Callable[[str], Any]:
+    """The content of a JSON or JSON Lines file of the real data, unpacked."""
+
+    def read(name: str) -> Any:
+        data = data_file(name).read_bytes()
+        text = (lzma.decompress(data) if name.endswith(".xz") else data).decode()
+        return [json.loads(line) for line in text.splitlines()] if ".jsonl" in name else json.loads(text)
+
+    return read

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,22 +26,6 @@ def kitchen() -> ALFWorldBackend:
 def old_kitchen() -> ALFWorldBackend:
     """The same in AgentBench's own grammar."""
     return open_game(KITCHEN.replace("{goal}", CLEAN_APPLE), DIALECTS["put"])
-
-
-@pytest.fixture(scope="session")
-def data_file() -> Callable[[str], Path]:
-    """The path of a file of the recordings; a test that asks for a missing one is skipped."""
-
-    def find(name: str) -> Path:
-        folder = os.environ.get("CMAT_GYM_DATA")
-        if not folder:
-            pytest.skip(f"CMAT_GYM_DATA is not set, so {name} is not there")
-        path = Path(folder) / name
-        if not path.exists():
-            pytest.skip(f"{path} is missing")
-        return path
-
-    return find
 
 
 @pytest.fixture(scope="session")

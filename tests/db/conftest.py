@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import gymnasium as gym
 import pytest
@@ -24,22 +22,6 @@ gym.register(
     vector_entry_point="cmat_gym.core.registry:make_vector_world",
     kwargs={"world": "cmat_gym.envs.db.env:DBEnv", "backend": "mariadb"},
 )
-
-
-@pytest.fixture(scope="session")
-def data_file() -> Callable[[str], Path]:
-    """The path of a file of the benchmark's data; a test that asks for a missing one is skipped."""
-
-    def find(name: str) -> Path:
-        folder = os.environ.get("CMAT_GYM_DATA")
-        if not folder:
-            pytest.skip(f"CMAT_GYM_DATA is not set, so {name} is not there")
-        path = Path(folder) / name
-        if not path.exists():
-            pytest.skip(f"{path} is missing")
-        return path
-
-    return find
 
 
 @pytest.fixture

@@ -21,22 +21,6 @@ from cmat_gym.envs.kg.store import Graph
 
 
 @pytest.fixture(scope="session")
-def data_file() -> Callable[[str], Path]:
-    """The path of a file of the real data; a test that asks for a missing one is skipped."""
-
-    def find(name: str) -> Path:
-        folder = os.environ.get("CMAT_GYM_DATA")
-        if not folder:
-            pytest.skip(f"CMAT_GYM_DATA is not set, so {name} is not there")
-        path = Path(folder) / name
-        if not path.exists():
-            pytest.skip(f"{path} is missing")
-        return path
-
-    return find
-
-
-@pytest.fixture(scope="session")
 def backend() -> GraphBackend:
     """The shipped graph."""
     return open_backend()

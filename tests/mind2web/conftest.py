@@ -5,26 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-
-
-@pytest.fixture(scope="session")
-def data_file() -> Callable[[str], Path]:
-    """The path of a file of the benchmark's data; a test that asks for a missing one is skipped."""
-
-    def find(name: str) -> Path:
-        folder = os.environ.get("CMAT_GYM_DATA")
-        if not folder:
-            pytest.skip(f"CMAT_GYM_DATA is not set, so {name} is not there")
-        path = Path(folder) / name
-        if not path.exists():
-            pytest.skip(f"{path} is missing")
-        return path
-
-    return find
 
 
 @pytest.fixture(scope="session")

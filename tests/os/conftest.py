@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -48,19 +47,3 @@ def cage() -> Iterator[Sandbox]:
     found = machines_or_skip("namespace").start(SMALL)
     yield found
     found.close()
-
-
-@pytest.fixture(scope="session")
-def data_file() -> Callable[[str], Path]:
-    """The path of a file of the recordings; a test that asks for a missing one is skipped."""
-
-    def find(name: str) -> Path:
-        folder = os.environ.get("CMAT_GYM_DATA")
-        if not folder:
-            pytest.skip(f"CMAT_GYM_DATA is not set, so {name} is not there")
-        path = Path(folder) / name
-        if not path.exists():
-            pytest.skip(f"{path} is missing")
-        return path
-
-    return find
