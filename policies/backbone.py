@@ -7,6 +7,7 @@ same module, so whatever trains, clips or saves this module sees them.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from cmat_gym.core.errors import TaskError, UsageError, choose
 from cmat_gym.policies.value_head import ValueHead
 
-__all__ = ["ACTOR", "CHECKER", "REFERENCE", "AdapterSettings", "Backbone", "Forward"]
+__all__ = ["ACTOR", "CHECKER", "REFERENCE", "AdapterSettings", "Backbone", "Forward", "Page"]
 
 ACTOR, CHECKER, REFERENCE = "actor", "checker", "reference"
 _HEADS_FILE, _SETTINGS_FILE, _ADAPTER_FILE = "heads.safetensors", "cmat.json", "adapter_model.safetensors"
@@ -79,6 +80,19 @@ class Forward(NamedTuple):
     cache: Any
 
 
+class Page:
+    """Keys and values of the beginning of prompts, to go on from as often as one likes."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def cache(self) -> Any:
+        """A cache that begins with them; what is added to it leaves them alone."""
+        fresh = copy.copy(self._cache)
+        fresh.layers = [copy.copy(layer) for layer in self._cache.layers]  # adding replaces a layer's tensors
+        return fresh
+
+
 class Backbone(nn.Module):
     """A base model with its adapters, value head and virtual tokens.
 
@@ -114,18 +128,37 @@ class Backbone(nn.Module):
         keep: int,
         cache: Any = None,
         use_cache: bool = False,
+        page: Page | None = None,
     ) -> Forward:
         """Run the active adapter over `ids`; padding may stand anywhere, positions count what is not padding.
 
-        With a `tail`, everything but the tail and the last `keep - 1` tokens is read with the base weights first.
+        With a `tail`, everything but the tail and the last `keep - 1` tokens is read with the base weights first, or
+        taken from `page`, what `read_page` returned for these very arguments.
         """
-        before = 0 if self.settings.tail is None else ids.shape[1] - (keep - 1) - self.settings.tail
+        before = self._before_tail(ids, keep)
+        if page is not None:
+            return self._run(ids[:, before:], mask, keep, page.cache(), use_cache=True)
         if before > 0 and self.active is not None:
             past = mask.shape[1] - ids.shape[1]
             with torch.no_grad(), self._base_weights():
                 cache = self._run(ids[:, :before], mask[:, : past + before], 1, cache, use_cache=True).cache
             return self._run(ids[:, before:], mask, keep, cache, use_cache=True)
         return self._run(ids, mask, keep, cache, use_cache)
+
+    @torch.no_grad()
+    def read_page(self, ids: Tensor, mask: Tensor, *, keep: int) -> Page | None:
+        """What lies before the tail, read with the base weights: the same for every adapter and every update.
+
+        None where nothing does.
+        """
+        before = self._before_tail(ids, keep)
+        if before <= 0:
+            return None
+        with self._base_weights():
+            return Page(self._run(ids[:, :before], mask[:, :before], 1, None, use_cache=True).cache)
+
+    def _before_tail(self, ids: Tensor, keep: int) -> int:
+        return 0 if self.settings.tail is None else ids.shape[1] - (keep - 1) - self.settings.tail
 
     def read(self, ids: Tensor, mask: Tensor) -> Any:
         """Keys and values of the beginning of prompts that end later, for `forward` to go on from."""

@@ -120,10 +120,10 @@ def minibatches(count: int, batches: int, np_random: np.random.Generator) -> Ite
         yield part.tolist()
 
 
-def micro_batches(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
-    """The rows, longest first, in batches of at most `tokens` tokens with their padding (at least one row each)."""
+def micro_batches(rows: Sequence[Row], tokens: int, most: int | None = None) -> Iterator[list[Row]]:
+    """The rows, longest first, in batches of at most `tokens` tokens with their padding and `most` rows (at least one)."""
     waiting = sorted(rows, key=lambda row: -row.length)
     while waiting:
-        size = max(1, tokens // waiting[0].length)
+        size = max(1, min(tokens // waiting[0].length, most or len(waiting)))
         yield waiting[:size]
         waiting = waiting[size:]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cmat_gym.core.errors import UsageError
-from cmat_gym.policies.backbone import ACTOR, CHECKER, REFERENCE, Forward
+from cmat_gym.policies.backbone import ACTOR, CHECKER, REFERENCE, Forward, Page
 from cmat_gym.policies.lora import LoRAPolicy
 from cmat_gym.policies.value_head import ValueHead, scale_gradient
 from cmat_gym.trainers.actor_critic_config import ActorCriticConfig
@@ -31,6 +31,14 @@ class ActorLoss(NamedTuple):
     tokens: float
     sums: dict[str, float]
     logprob_error: float
+
+
+class Part(NamedTuple):
+    """A micro-batch, with what lies before its tails where that is read already."""
+
+    rows: list[Row]
+    batch: Batch
+    page: Page | None
 
 
 class Learner:
@@ -122,13 +130,15 @@ class Learner:
     def update_actor(self, rows: Sequence[Row]) -> dict[str, float]:
         """PPO on the rollout's turns: several epochs of minibatches of random turns."""
         meters, steps, drift = Meters(), 0, 0
+        parts = self._read_pages(rows)
         if self.args.kl_coef > 0:
-            self._read_reference(rows)
+            parts = self._read_reference(rows, parts)
         for _ in range(self.args.epochs):
             moved = Meters()
-            for part in minibatches(len(rows), self.batches, self.np_random):
-                for micro, batch in self._micro_batches([rows[i] for i in part]):
-                    actor = self.actor_loss(batch, turns=len(part))
+            for minibatch in self._minibatches(rows, parts):
+                turns = sum(len(part.rows) for part in minibatch)
+                for micro, batch, page in minibatch:
+                    actor = self.actor_loss(batch, turns, page)
                     torch.autograd.backward(actor.loss)
                     drift += count_drift(batch, micro)
                     if steps == 0:  # nothing has moved yet: sampling and training must agree up to rounding
@@ -142,10 +152,10 @@ class Learner:
                 break
         return meters.means() | {"policy/updates": float(steps), "rollout/drift": float(drift)}
 
-    def actor_loss(self, batch: Batch, turns: int) -> ActorLoss:
+    def actor_loss(self, batch: Batch, turns: int, page: Page | None = None) -> ActorLoss:
         """The loss of a batch that is part of a minibatch of `turns` turns."""
         args, mask = self.args, batch.action_mask
-        passed = self._forward(batch)
+        passed = self._forward(batch, page)
         logits = passed.logits[:, :-1]  # [batch, action, vocabulary]: position i predicts token i of the action
         logprobs = log_probabilities(logits, batch.actions)
         policy = policy_terms(logprobs, batch.old_logprobs, batch.advantages, args.clip_range)
@@ -174,15 +184,38 @@ class Learner:
             *totals, tokens, error = numbers.tolist()
         return ActorLoss(loss, tokens, dict(zip(sums, totals, strict=True)), error)
 
+    def _read_pages(self, rows: Sequence[Row]) -> list[Part]:
+        """With a tail: micro-batches that stay together for the iteration, as their pages need reading only once."""
+        backbone, args = self.policy.backbone, self.args
+        if backbone.settings.tail is None:
+            return []
+        most = max(1, args.minibatch_turns // 4)  # so that a minibatch still mixes parts of several lengths
+        parts: list[Part] = []
+        for micro in micro_batches(rows, args.micro_batch_tokens, most):
+            batch = collate(micro, self.policy.pad_id, backbone.device)
+            parts.append(Part(micro, batch, backbone.read_page(batch.ids, batch.mask, keep=batch.actions.shape[1] + 1)))
+        return parts
+
+    def _minibatches(self, rows: Sequence[Row], parts: Sequence[Part]) -> Iterator[list[Part]]:
+        """All turns once: in random order, or, where there are parts, those in random order."""
+        for chosen in minibatches(len(parts or rows), self.batches, self.np_random):
+            if parts:
+                yield [parts[i] for i in chosen]
+            else:
+                yield [Part(micro, batch, None) for micro, batch in self._micro_batches([rows[i] for i in chosen])]
+
     @torch.no_grad()
-    def _read_reference(self, rows: Sequence[Row]) -> None:
-        """Log-probabilities of the sampled tokens under the reference, once per iteration."""
+    def _read_reference(self, rows: Sequence[Row], parts: Sequence[Part]) -> list[Part]:
+        """Log-probabilities of the sampled tokens under the reference, once per iteration; the parts know them, too."""
         reference = REFERENCE if self.args.reference == "sft" else None
         with self.policy.backbone.use(reference):
-            for micro, batch in self._micro_batches(rows):
-                logprobs = log_probabilities(self._forward(batch).logits[:, :-1], batch.actions).double().cpu().numpy()
+            for micro, batch, page in parts or [Part(micro, batch, None) for micro, batch in self._micro_batches(rows)]:
+                logits = self._forward(batch, page).logits[:, :-1]
+                logprobs = log_probabilities(logits, batch.actions).double().cpu().numpy()
                 for row, values in zip(micro, logprobs, strict=True):
                     row.reference = values[: len(row.sample.token_ids)]
+        pad, device = self.policy.pad_id, self.policy.backbone.device
+        return [part._replace(batch=collate(part.rows, pad, device)) for part in parts]
 
     @torch.no_grad()
     def read_token_states(self, rows: Sequence[Row]) -> None:
@@ -206,9 +239,9 @@ class Learner:
         for micro in micro_batches(rows, self.args.micro_batch_tokens):
             yield micro, collate(micro, self.policy.pad_id, self.policy.backbone.device)
 
-    def _forward(self, batch: Batch) -> Forward:
+    def _forward(self, batch: Batch, page: Page | None = None) -> Forward:
         """The active adapter on prompts and actions; keeps the last prompt token and all action tokens."""
-        passed: Forward = self.policy.backbone(batch.ids, batch.mask, keep=batch.actions.shape[1] + 1)
+        passed: Forward = self.policy.backbone(batch.ids, batch.mask, keep=batch.actions.shape[1] + 1, page=page)
         return passed
 
     def _step(self, meters: Meters) -> None:

@@ -124,6 +124,19 @@ def test_a_tail_reads_the_page_with_the_base_weights() -> None:
         assert not torch.allclose(policy.backbone(ids, mask, keep=3).logits, expected, atol=1e-2)
 
 
+def test_a_page_is_read_once_and_used_by_every_adapter() -> None:
+    policy = make_policy(tail=4)
+    backbone = policy.backbone
+    ids, mask = pad_left([policy.prompt_ids(o, INFOS[0]) for o in OBSERVATIONS], 0, torch.device("cpu"))
+    page = backbone.read_page(ids, mask, keep=3)
+    for adapter in (ACTOR, None, ACTOR):
+        with backbone.use(adapter):
+            expected = backbone(ids, mask, keep=3).logits
+            torch.testing.assert_close(backbone(ids, mask, keep=3, page=page).logits, expected)
+    assert backbone.read_page(ids[:, -5:], mask[:, -5:], keep=3) is None  # nothing lies before the tail
+    assert make_policy().backbone.read_page(ids, mask, keep=3) is None
+
+
 def test_a_tail_is_learned_by_every_matrix() -> None:
     policy = make_policy(tail=4)
     ids, mask = pad_left(

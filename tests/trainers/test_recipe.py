@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +103,15 @@ def test_results_are_complete(finished: RunFolder) -> None:
     assert all(turn.sample is not None for episode in episodes for turn in episode.turns)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C works, also where the tests run in the background of a shell that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     "where", [("base on dev", 3), ("sft", 1), ("actor-critic", 1), ("actor-critic", 2), ("sft on test", 5)]
 )
