@@ -184,14 +184,14 @@ class Backbone(nn.Module):
             **inputs,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
+            cache=cache,
             use_cache=use_cache,
             logits_to_keep=keep,
         )
         hidden, self._captured = self._captured, None
         if hidden is None or hidden.shape[1] != keep:
             raise UsageError(f"{type(model).__name__} does not compute logits for the last positions only")
-        return Forward(output.logits.float(), hidden, output.past_key_values if use_cache else None)
+        return Forward(output.logits.float(), hidden, output.cache if use_cache else None)
 
     @property
     def device(self) -> torch.device:

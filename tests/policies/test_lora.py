@@ -117,8 +117,8 @@ def test_a_tail_reads_the_page_with_the_base_weights() -> None:
     theirs = policy.backbone.model
     with torch.no_grad():
         with theirs.disable_adapter():
-            cache = theirs(input_ids=ids[:, :split], use_cache=True).past_key_values
-        expected = theirs(input_ids=ids[:, split:], past_key_values=cache).logits[:, -3:]
+            cache = theirs(input_ids=ids[:, :split], use_cache=True).cache
+        expected = theirs(input_ids=ids[:, split:], cache=cache).logits[:, -3:]
         torch.testing.assert_close(policy.backbone(ids, mask, keep=3).logits, expected)
         policy.backbone.settings = AdapterSettings(rank=4)
         assert not torch.allclose(policy.backbone(ids, mask, keep=3).logits, expected, atol=1e-2)
