@@ -121,7 +121,7 @@ def minibatches(count: int, batches: int, np_random: np.random.Generator) -> Ite
 
 
 def micro_batches(rows: Sequence[Row], tokens: int, most: int | None = None) -> Iterator[list[Row]]:
-    """The rows, longest first, in batches of at most `tokens` tokens with their padding and `most` rows (at least one)."""
+    """The rows, longest first, in batches of at most `tokens` tokens with their padding, and of `most` rows."""
     waiting = sorted(rows, key=lambda row: -row.length)
     while waiting:
         size = max(1, min(tokens // waiting[0].length, most or len(waiting)))

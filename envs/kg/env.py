@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from cmat_gym.core.env import Outcome, TextEnv
 from cmat_gym.core.errors import BackendError, InvalidAction, choose
@@ -112,7 +112,7 @@ class KGEnv(TextEnv):
     """
 
     domain = "kg"
-    tools: ClassVar[tuple[Tool, ...]] = (
+    tools: tuple[Tool, ...] = (
         Tool("get_relations", prompts.GET_RELATIONS, {"variable": prompts.START}),
         Tool("get_neighbors", prompts.GET_NEIGHBORS, {"variable": prompts.START, "relation": prompts.RELATION}),
         Tool("intersection", prompts.INTERSECTION, {"variable1": prompts.VARIABLE, "variable2": prompts.VARIABLE}),
