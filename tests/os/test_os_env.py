@@ -232,7 +232,7 @@ def test_nothing_is_left_behind(cage: Sandbox, tmp_path: Path) -> None:
         "import gymnasium, cmat_gym, sys, os\n"
         "env = gymnasium.make('cmat/OS-v0', memory=None, backend='namespace')\n"
         "for seed in range(8):\n"
-        "    env.reset(seed=seed); env.step('bash[sleep 1000 & echo]')\n"
+        "    env.reset(seed=seed); env.step('bash[sleep 98765 & echo]')\n"
         "print(os.getpid(), flush=True)\n"
         "os.kill(os.getpid(), 9) if sys.argv[1] == 'kill' else None\n"
     )
@@ -258,9 +258,9 @@ def _left_of(owner: str) -> list[str]:
 
 
 def is_cage_of(pid: str) -> bool:
-    """Whether a process is a `sleep 1000` of the test above."""
+    """Whether a process is a `sleep` of the test above."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x001000\x00"
+        return Path(f"/proc/{pid}/cmdline").read_bytes() == b"sleep\x0098765\x00"
     except OSError:
         return False
 
