@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -70,9 +71,11 @@ def collect_expert(
 
 
 def misspell(action: str, np_random: np.random.Generator) -> str:
-    """Leave out one character."""
+    """Leave out one character, or write another one of its kind in its place."""
     place = int(np_random.integers(len(action)))
-    return action[:place] + action[place + 1 :]
+    alphabet = string.digits if action[place].isdigit() else string.ascii_lowercase
+    letter = alphabet[int(np_random.integers(len(alphabet)))] if np_random.random() < 0.5 else ""
+    return action[:place] + letter + action[place + 1 :]
 
 
 def demonstrations_of(trajectories: Iterable[Trajectory]) -> list[Demonstration]:
