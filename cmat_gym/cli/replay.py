@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
-import gymnasium as gym
 from rich.console import Console
 from rich.rule import Rule
 
 from cmat_gym.cli.console import make_console, plain
+from cmat_gym.cli.environments import Environments
 from cmat_gym.core.errors import ReplayError, UsageError
 from cmat_gym.core.trajectory import Trajectory, read_trajectories, replay
-from cmat_gym.evaluation.panel import resolve_id
 
 HELP = "check or show recorded episodes"
 DESCRIPTION = (
@@ -35,9 +33,8 @@ def run(args: argparse.Namespace) -> int:
     if not Path(args.file).is_file():
         raise UsageError(f"There is no file {args.file!r}; eval --out, train and play --record write such files")
     console = make_console()
-    envs: dict[str, gym.Env[str, str]] = {}
     checked = differing = seen = 0
-    try:
+    with Environments() as environments:
         for number, episode in enumerate(read_trajectories(args.file), start=1):
             if args.episode not in (None, number):
                 continue
@@ -51,13 +48,10 @@ def run(args: argparse.Namespace) -> int:
                 continue
             checked += 1
             try:
-                replay(episode, _open(envs, episode))
+                replay(episode, environments.of(episode))
             except ReplayError as error:
                 differing += 1
                 console.print(plain(f"Episode {number} ({episode.task_id}) differs. {error}", "red"))
-    finally:
-        for env in envs.values():
-            env.close()
     if not seen:
         wanted = "episodes" if args.episode is None else f"episode {args.episode}"
         raise UsageError(f"{args.file} holds no {wanted}")
@@ -66,19 +60,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if differing else 0
 
 
-def _open(envs: dict[str, gym.Env[str, str]], episode: Trajectory) -> gym.Env[str, str]:
-    """An environment as the record describes it; episodes with equal descriptions share one."""
-    key = json.dumps([episode.env_id, episode.env_kwargs], sort_keys=True)
-    if key not in envs:
-        try:
-            envs[key] = gym.make(resolve_id(episode.env_id), **episode.env_kwargs)
-        except TypeError as error:
-            raise UsageError(f"{episode.env_id} cannot be made with {dict(episode.env_kwargs)}: {error}") from error
-    return envs[key]
-
-
 def _show(console: Console, number: int, episode: Trajectory) -> None:
-
     console.print(Rule(plain(f"Episode {number}: {episode.task_id}")))
     console.print(plain(episode.instruction, "bold"))
     for position, turn in enumerate(episode.turns, start=1):
