@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 
 import cmat_gym
-from cmat_gym.cli import eval, list, play, replay, train, view
+from cmat_gym.cli import data, eval, list, play, replay, train, view
 from cmat_gym.core.errors import CmatError
 
 __all__ = ["main"]
 
-COMMANDS = {"list": list, "play": play, "eval": eval, "train": train, "replay": replay, "view": view}
+COMMANDS = {"list": list, "play": play, "eval": eval, "train": train, "replay": replay, "view": view, "data": data}
 
 EXAMPLES = """examples:
   cmat-gym list                                   what there is

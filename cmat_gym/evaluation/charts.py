@@ -28,7 +28,7 @@ def shares_svg(counts: Mapping[str, int]) -> str:
 
 
 def histogram_svg(bars: Sequence[tuple[int, int]]) -> str:
-    """Episodes by number of turns, the successful ones below the others; at most 40 bars, wider where there are more."""
+    """Episodes by number of turns, those with success below the others, in at most 40 bars."""
     step = -(-len(bars) // 40) or 1
     grouped = [tuple(map(sum, zip(*bars[at : at + step], strict=True))) for at in range(0, len(bars), step)]
     highest = max((won + lost for won, lost in grouped), default=0) or 1
@@ -43,8 +43,8 @@ def histogram_svg(bars: Sequence[tuple[int, int]]) -> str:
             bottom -= height
             if count:
                 parts.append(
-                    f'<rect class="{kind}" x="{place * width + 1:.1f}" y="{bottom:.1f}" width="{max(1, width - 2):.1f}" '
-                    f'height="{height:.1f}"><title>{name}: {won} with success, {lost} without</title></rect>'
+                    f'<rect class="{kind}" x="{place * width + 1:.1f}" y="{bottom:.1f}" '
+                    f'width="{max(1, width - 2):.1f}" height="{height:.1f}"><title>{name}: {won} with success, {lost} without</title></rect>'
                 )
     parts += [
         f'<line class="grid" x1="0" x2="{_WIDTH}" y1="{_FLOOR}" y2="{_FLOOR}"/>',
