@@ -51,7 +51,9 @@ def run(args: argparse.Namespace) -> int:
     with Environments() as environments:
         rows = [row for episode in chosen for row in _rows(episode, args.format, environments)]
     if not rows:
-        raise UsageError(f"None of {len(episodes)} episodes can be learned from; lower --min-score to take more of them")
+        raise UsageError(
+            f"None of {len(episodes)} episodes can be learned from; lower --min-score to take more of them"
+        )
     args.out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     written = {"file": str(args.out), "demonstrations": len(rows), "episodes": len(chosen), "of": len(episodes)}
     if args.json:

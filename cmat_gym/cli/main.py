@@ -8,12 +8,22 @@ import sys
 from collections.abc import Sequence
 
 import cmat_gym
-from cmat_gym.cli import data, eval, list, play, replay, train, view
+from cmat_gym.cli import data, doctor, eval, list, memory, play, replay, train, view
 from cmat_gym.core.errors import CmatError
 
 __all__ = ["main"]
 
-COMMANDS = {"list": list, "play": play, "eval": eval, "train": train, "replay": replay, "view": view, "data": data}
+COMMANDS = {
+    "list": list,
+    "play": play,
+    "eval": eval,
+    "train": train,
+    "view": view,
+    "replay": replay,
+    "memory": memory,
+    "data": data,
+    "doctor": doctor,
+}
 
 EXAMPLES = """examples:
   cmat-gym list                                   what there is

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from cmat_gym.policies.prompts import with_thought
 HELP = "act in a world yourself"
 DESCRIPTION = (
     "Act in a world from the terminal, or from piped lines, and see exactly what a policy sees. What you do is scored "
-    "and recorded as a policy's episodes are: `view` shows it, `replay` checks it, `data export` makes demonstrations of it."
+    "and recorded as a policy's episodes are: `view` shows it, `replay` checks it, `data export` makes demonstrations."
 )
 EXAMPLES = """examples:
   cmat-gym play WebShop                                     one task
@@ -70,9 +70,10 @@ def run(args: argparse.Namespace) -> int:
     env = gym.make(resolve_id(args.world), split=args.split, **env_kwargs(args))
     results: list[dict[str, Any]] = []
     try:
+        tasks = _choose_tasks(env, args.task, args.seed, args.episodes)
         console.print(plain(base_env(env).system_prompt, "dim"), soft_wrap=True)
         console.print(plain(COMMANDS, "dim"), soft_wrap=True)
-        for task in _choose_tasks(env, args.task, args.seed, args.episodes):
+        for task in tasks:
             game = Game(env, console, _read_line, name=args.name, listing=args.actions)
             game.open(task)
             try:
@@ -245,15 +246,14 @@ class Game:
         return None
 
 
-def _choose_tasks(env: gym.Env[str, str], wanted: str | None, seed: int, count: int) -> Iterator[Task]:
+def _choose_tasks(env: gym.Env[str, str], wanted: str | None, seed: int, count: int) -> list[Task]:
     """The task with an id or an index, or those that the seed draws from the split."""
     world = base_env(env)
     if wanted is None:
         np_random = np.random.default_rng(seed)
-        yield from (world.split[int(np_random.integers(len(world.split)))] for _ in range(count))
-        return
+        return [world.split[int(np_random.integers(len(world.split)))] for _ in range(count)]
     try:
-        yield world.find_task(int(wanted) if wanted.isdecimal() else wanted)
+        return [world.find_task(int(wanted) if wanted.isdecimal() else wanted)]
     except IndexError as error:
         raise UsageError(str(error)) from error
 

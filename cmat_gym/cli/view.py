@@ -32,8 +32,10 @@ EXAMPLES = """examples:
   cmat-gym view mine.jsonl --out mine.html --no-open
 """
 
-TRENDS = ("critic/explained_variance", "critic/value", "critic/gap", "policy/kl", "policy/entropy", "rollout/valid_action",
-          "loss/policy", "loss/value")  # fmt: skip
+TRENDS = (
+    "critic/explained_variance", "critic/value", "critic/gap", "rollout/valid_action",
+    "policy/kl", "policy/entropy", "loss/policy", "loss/value",
+)  # fmt: skip
 MEMORY_FILES = ("memory.json", "lessons.json")  # where a folder may keep its long-term memory
 
 

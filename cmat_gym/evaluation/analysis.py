@@ -1,4 +1,4 @@
-"""What went right and wrong in recorded episodes: how they ended, how long they were, what was refused, who ran in circles."""
+"""What went right and wrong in recorded episodes: endings, lengths, refusals, and who ran in circles."""
 
 from __future__ import annotations
 

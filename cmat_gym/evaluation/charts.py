@@ -42,10 +42,9 @@ def histogram_svg(bars: Sequence[tuple[int, int]]) -> str:
             height = (_FLOOR - 16) * count / highest
             bottom -= height
             if count:
-                parts.append(
-                    f'<rect class="{kind}" x="{place * width + 1:.1f}" y="{bottom:.1f}" '
-                    f'width="{max(1, width - 2):.1f}" height="{height:.1f}"><title>{name}: {won} with success, {lost} without</title></rect>'
-                )
+                across = f'x="{place * width + 1:.1f}" width="{max(1, width - 2):.1f}"'
+                title = f"<title>{name}: {won} with success, {lost} without</title>"
+                parts.append(f'<rect class="{kind}" {across} y="{bottom:.1f}" height="{height:.1f}">{title}</rect>')
     parts += [
         f'<line class="grid" x1="0" x2="{_WIDTH}" y1="{_FLOOR}" y2="{_FLOOR}"/>',
         f'<text class="tick" x="0" y="{_HEIGHT - 3}">0</text>',

@@ -56,9 +56,7 @@ def by_world(groups: Sequence[Sequence[Evaluation]]) -> str:
 def learning(curve: Curve | None, trends: Trends) -> str:
     """The learning curve and, in small, the other values over time."""
     parts = [f'<div class="card scroll">{curve_svg(curve)}</div>'] if curve is not None else []
-    drawn = [
-        f'<div class="card">{trend_svg(name, points)}</div>' for name, points in trends.items() if len(points) > 1
-    ]
+    drawn = [f'<div class="card">{trend_svg(name, points)}</div>' for name, points in trends.items() if len(points) > 1]
     if drawn:
         parts.append(f'<div class="trends">{"".join(drawn)}</div>')
     if not parts:

@@ -113,7 +113,11 @@ def test_actions_of_several_lines_thoughts_and_listing(
     assert shown.count("   3  stop") == 4
     assert "nothing was done" in shown
     [episode] = read_trajectories(record)
-    assert [turn.action for turn in episode.turns] == ["Thought: up we go\nAction: up", "Thought: two\nAction: down", "down"]
+    assert [turn.action for turn in episode.turns] == [
+        "Thought: up we go\nAction: up",
+        "Thought: two\nAction: down",
+        "down",
+    ]
     assert [turn.valid_action for turn in episode.turns] == [True, True, True]
     assert episode.policy == "Kim"
     play(":think no\n", counter_id, monkeypatch, "--protocol", "tools")
@@ -129,7 +133,10 @@ def test_several_tasks_are_played_scored_and_recorded_one_by_one(
     results = json.loads(capsys.readouterr().out)
     assert [(result["turns"], result["finished"]) for result in results] == [(1, True), (2, True), (1, False)]
     assert [len(episode.turns) for episode in read_trajectories(record)] == [1, 2, 1]
-    for options, message in ((["--episodes", "0"], "at least 1"), (["--episodes", "2", "--task", "1"], "names one task")):
+    for options, message in (
+        (["--episodes", "0"], "at least 1"),
+        (["--episodes", "2", "--task", "1"], "names one task"),
+    ):
         assert main(["play", counter_id, *options]) == 2
         assert message in capsys.readouterr().err
 
@@ -169,7 +176,7 @@ def test_what_is_exported_as_chat_has_instructions_prompt_and_answer(
     capsys.readouterr()
     assert main(["data", "export", str(record), "--out", str(out), "--json"]) == 0
     written = json.loads(capsys.readouterr().out)
-    [good, bad] = read_trajectories(record)
+    good = next(read_trajectories(record))
     assert (written["demonstrations"], written["episodes"], written["of"]) == (len(good.turns) - 1, 1, 2)
     assert [turn.notes.get("by") for turn in good.turns] == [None, *["expert"] * (len(good.turns) - 1)]
     row = json.loads(out.read_text().splitlines()[0])
