@@ -19,6 +19,7 @@ import gymnasium as gym
 from packaging.requirements import Requirement
 
 import cmat_gym
+from cmat_gym.cli.data_get import data_folder, describe
 from cmat_gym.core.cache import cache_folder
 from cmat_gym.core.env import base_env
 from cmat_gym.core.errors import CmatError
@@ -187,16 +188,14 @@ def _is_cached(model: str) -> bool:
 
 
 def data() -> Iterator[Check]:
-    """Official data."""
-    folder = os.environ.get("CMAT_GYM_DATA")
-    remedy = "cmat-gym data list, then set CMAT_GYM_DATA to the folder"
-    if not folder:
-        yield Check("data", "official data", False, "CMAT_GYM_DATA is not set; builtin tasks need none", remedy)
-    else:
-        there = Path(folder).is_dir()
-        yield Check(
-            "data", "official data", there, folder if there else f"{folder} is no folder", "" if there else remedy
-        )
+    """Official data, of which builtin tasks need none."""
+    try:
+        folder = data_folder(None)
+        here = [row["name"] for row in describe(folder) if row["here"]]
+    except OSError:  # the cache has a line of its own
+        return
+    remedy = "" if here else "cmat-gym data list, cmat-gym data get NAME"
+    yield Check("data", "official data", bool(here), f"{', '.join(here) or 'none'} in {folder}", remedy)
 
 
 def extras() -> Iterator[Check]:

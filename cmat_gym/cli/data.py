@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from cmat_gym.cli import data_export
+from cmat_gym.cli import data_export, data_get, data_list
 
 HELP = "fetch official data, export demonstrations"
 DESCRIPTION = "What goes into a training or an evaluation: official data from its public home, and your own episodes."
 
-ACTIONS = {"export": data_export}
+ACTIONS = {"list": data_list, "get": data_get, "export": data_export}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
