@@ -228,7 +228,7 @@ DATASETS = (
         "alfworld/agentbench",
         "AgentBench's lists of games: development, test, and those for training and validation",
         _APACHE,
-        "gym.make('cmat/ALFWorld-v0', source='{folder}/alfworld/agentbench/dev.json')  # ALFWORLD_DATA={folder}/alfworld/games",
+        "gym.make('cmat/ALFWorld-v0', source='{folder}/alfworld/agentbench/dev.json')",
         (
             DataFile(
                 "alfworld/agentbench/dev.json",

@@ -26,11 +26,15 @@ COMMANDS = {
 }
 
 EXAMPLES = """examples:
+  cmat-gym doctor                                 what this machine can run
   cmat-gym list                                   what there is
   cmat-gym play WebShop                           act yourself
   cmat-gym eval WebShop --policy random expert    the floor and the ceiling, on the same tasks
   cmat-gym view results                           look at an evaluation, a run or recorded episodes
   cmat-gym train WebShop                          teach a small language model to shop
+
+exit codes: 0 done; 1 done, and what was checked did not hold; 2 it could not be done, one line says why;
+130 interrupted, and what was finished is kept. `cmat-gym COMMAND --help` has examples of each command.
 """
 
 
