@@ -8,14 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import gymnasium as gym
+
 from cmat_gym.cli.console import make_console, plain, print_json
 from cmat_gym.cli.environments import Environments
-from cmat_gym.core.env import base_env
+from cmat_gym.core.env import TextEnv, base_env
 from cmat_gym.core.errors import CmatError, UsageError
 from cmat_gym.core.memory import LessonStore
+from cmat_gym.core.registry import world_class
 from cmat_gym.core.trajectory import Trajectory
 from cmat_gym.evaluation.curve import Curve
 from cmat_gym.evaluation.evaluate import Evaluation
+from cmat_gym.evaluation.panel import resolve_id
 from cmat_gym.evaluation.recorded import RESULTS, read_episodes, read_evaluation_folder
 from cmat_gym.evaluation.report import write_report
 from cmat_gym.trainers.recipe_results import learning_curve
@@ -66,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pages",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="play episodes in the browser world again to include their rendered pages (default: yes)",
+        help="play episodes in shops and web sites again to include their rendered pages (default: yes)",
     )
     parser.add_argument(
         "--open", action=argparse.BooleanOptionalAction, default=True, help="open it in the browser (default: yes)"
@@ -137,7 +141,7 @@ class PageRecorder:
 
     def __call__(self, episode: Trajectory) -> list[str] | None:
         """The page before every turn, and the last one."""
-        if episode.error is not None or not episode.env_id.startswith("cmat/Mind2Web"):
+        if episode.error is not None or not _has_pages(episode.env_id):
             return None
         try:
             return self._pages(episode)
@@ -159,6 +163,15 @@ class PageRecorder:
             pages.append(world.page_html())
         found = [page for page in pages if page is not None]
         return found if len(found) == len(pages) else None
+
+
+def _has_pages(env_id: str) -> bool:
+    """Whether this is a registered world that can show its pages; nothing is made to find out."""
+    try:
+        world = gym.spec(resolve_id(env_id)).kwargs.get("world")
+    except CmatError:
+        return False
+    return world is not None and world_class(world).page_html is not TextEnv.page_html
 
 
 def _training_run(folder: RunFolder) -> View:

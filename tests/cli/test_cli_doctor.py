@@ -48,8 +48,17 @@ def test_what_is_missing_is_named_with_the_way_to_it_and_only_counts_where_it_is
     assert "Chromium" in found["Mind2Web/chromium"]["detail"] or "playwright" in found["Mind2Web/chromium"]["detail"]
     assert not found["OS/docker"]["ok"]
     assert found["tiny"]["ok"]
-    assert doctor("tiny", CMAT_GYM_CACHE=str(tmp_path))[0] == code
-    assert doctor("os/DOCKER", CMAT_GYM_CACHE=str(tmp_path))[0] == 1
+
+
+def test_a_part_that_was_asked_for_and_is_missing_is_a_failure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [checks.Check("backend", "OS/docker", False, "no daemon"), checks.Check("model", "tiny", True, "there")]
+    monkeypatch.setattr("cmat_gym.cli.doctor.all_checks", lambda: iter(shown))
+    assert main(["doctor"]) == 0
+    assert main(["doctor", "tiny"]) == 0
+    assert main(["doctor", "tiny", "os/DOCKER"]) == 1
+    assert "  x OS/docker" in capsys.readouterr().out
 
 
 def test_a_cache_that_cannot_be_written_is_a_failure() -> None:

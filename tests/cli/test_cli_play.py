@@ -215,7 +215,7 @@ def test_a_person_at_a_terminal(tmp_path: Path) -> None:
     assert [turn.action for turn in next(read_trajectories(record)).turns] == ["search[sandals]"]
 
 
-def _until(terminal: int, mark: bytes, seconds: float = 60.0) -> str:
+def _until(terminal: int, mark: bytes, seconds: float = 240.0) -> str:
     """What the terminal shows up to a mark."""
     found = b""
     limit = time.monotonic() + seconds
