@@ -58,12 +58,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CmatError as error:
         print(f"cmat-gym {args.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"cmat-gym {args.command}: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader (`head`, a pager) has gone; let the interpreter's own flush find a sink
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None:  # no file that the caller named; whatever it is, its trace is worth more than a line
+            raise
+        print(f"cmat-gym {args.command}: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"cmat-gym {args.command}: interrupted", file=sys.stderr)
+        return 130
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--episodes must be at least 1, got {args.episodes}")
     if args.task is not None and args.episodes > 1:
         raise UsageError("--task names one task; leave it out to play --episodes several")
+    if args.out is not None:
+        write_trajectories(args.out, [], append=True)  # a file that cannot be written is better known before the game
     console = make_console(stderr=args.json)
     env = gym.make(resolve_id(args.world), split=args.split, **env_kwargs(args))
     results: list[dict[str, Any]] = []

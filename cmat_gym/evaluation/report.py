@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 from cmat_gym.core.errors import InvalidAction, UsageError
 from cmat_gym.core.memory import LessonStore
@@ -26,7 +26,7 @@ from cmat_gym.evaluation.analysis import MemoryParts, ending, split_memory
 from cmat_gym.evaluation.curve import Curve
 from cmat_gym.evaluation.evaluate import Evaluation
 
-__all__ = ["PageSource", "report_html", "write_report"]
+__all__ = ["PageSource", "ReportOptions", "report_html", "write_report"]
 
 PageSource: TypeAlias = Callable[[Trajectory], Sequence[str] | None]
 """Gives the HTML of the page before every turn and of the last one; None where an episode has no pages."""
@@ -35,7 +35,19 @@ _PLACE = re.compile(r"\{\{(\w+)\}\}")
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
 
-def write_report(path: str | Path, evaluations: Sequence[Evaluation], **options: Any) -> None:
+class ReportOptions(TypedDict, total=False):
+    """What a report can show besides the evaluations; see `report_html`."""
+
+    title: str
+    curve: Curve | None
+    trends: report_parts.Trends | None
+    settings: Mapping[str, object] | None
+    memory: LessonStore | None
+    episodes: int
+    pages: PageSource | None
+
+
+def write_report(path: str | Path, evaluations: Sequence[Evaluation], **options: Unpack[ReportOptions]) -> None:
     """Write `report_html` to a file."""
     text = report_html(evaluations, **options)
     # A lone surrogate in an agent's text has no UTF-8 form.

@@ -65,6 +65,7 @@ def test_the_examples_of_the_help_can_be_typed(name: str, line: str) -> None:
         ("play cmat-test/Counter-v0 --env colour", "KEY=VALUE"),
         ("eval cmat-test/Counter-v0 --size 0", "size=0"),
         ("eval cmat-test/Counter-v0 --policy expert --adapter x", "needs a language model"),
+        ("play cmat-test/Counter-v0 --out /dev/null/x.jsonl", "Not a directory: /dev/null/x.jsonl"),
         ("replay nowhere.jsonl", "There is no file 'nowhere.jsonl'"),
     ],
 )
