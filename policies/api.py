@@ -41,8 +41,8 @@ class Endpoint:
         style: Name of the prompt of text completions, one of `prompts.STYLES`.
         key_variable: Environment variable that holds the key; with a `base_url` it may be missing.
         max_new_tokens: Tokens of one answer at most.
-        max_observation: Characters of an observation; longer ones lose their beginning and say so in its place. None sends
-            all, and a prompt that is too long for the model ends the run with the endpoint's own words.
+        max_observation: Characters of an observation; longer ones lose their beginning and say so in its place. None
+            sends all, and a prompt that is too long for the model ends the run with the endpoint's own words.
         temperature: Of the sampling; 0 is greedy.
         stop: Texts at which an answer ends, besides those of the style.
         seed: Sent along where it is not None; what it does is up to the endpoint.
@@ -208,9 +208,7 @@ class APIPolicy:
         self.budget.add(usage)
         return CountedAction(text, usage)
 
-    def _chat(
-        self, system: str, observation: str, tools: Sequence[Mapping[str, Any]]
-    ) -> tuple[str, Usage | None]:
+    def _chat(self, system: str, observation: str, tools: Sequence[Mapping[str, Any]]) -> tuple[str, Usage | None]:
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": observation})
         offered = {"tools": list(tools)} if tools and self.endpoint.tool_calls else {}
@@ -299,6 +297,7 @@ class _Pace:
 def _write_calls(calls: Sequence[Any]) -> str:
     """Function calls as an agent of the protocol `tools` writes them; a world refuses more than one."""
     written = [
-        f'{{"name": {json.dumps(call.function.name)}, "arguments": {call.function.arguments or "{}"}}}' for call in calls
+        f'{{"name": {json.dumps(call.function.name)}, "arguments": {call.function.arguments or "{}"}}}'
+        for call in calls
     ]
     return written[0] if len(written) == 1 else "\n".join(f"<tool_call>{call}</tool_call>" for call in written)

@@ -50,7 +50,9 @@ STYLES: Mapping[str, PromptStyle] = MappingProxyType(
             ("</s>", "<|user|>"),
         ),
         "chatglm2": PromptStyle(
-            "[Round 1]\n\n问：{system}\n\n{observation}\n\n答：", "[Round 1]\n\n问：{observation}\n\n答：", ("[Round 2]",)
+            "[Round 1]\n\n问：{system}\n\n{observation}\n\n答：",
+            "[Round 1]\n\n问：{observation}\n\n答：",
+            ("[Round 2]",),
         ),
         "baichuan2": PromptStyle(
             "{system}<reserved_106>{observation}<reserved_107>",

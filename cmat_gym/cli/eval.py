@@ -12,7 +12,7 @@ from typing import Any
 
 from cmat_gym.cli.console import episode_progress, make_console, print_json
 from cmat_gym.cli.options import add_world_options, env_kwargs, for_world, worlds_of
-from cmat_gym.cli.policies import PolicyChoice, choose_policy
+from cmat_gym.cli.policies import PolicyChoice, add_policy_options, choose_policies, policy_options
 from cmat_gym.core.errors import UsageError
 from cmat_gym.evaluation.comparison import compare_folders, comparison_grid
 from cmat_gym.evaluation.evaluate import Evaluation, evaluate
@@ -30,6 +30,8 @@ EXAMPLES = """examples:
   cmat-gym eval WebShop --policy random expert          the floor and the ceiling of one world
   cmat-gym eval --policy expert --workers 2             the whole table of builtin tasks
   cmat-gym eval WebShop --policy smollm2 --out results  write every task down; run it again to go on
+  cmat-gym eval --policy api:gpt-4o-mini --budget-tokens 1000000 --out results
+  cmat-gym eval --policy zephyr-7b-alpha --base-url http://localhost:8000/v1 --preset agentbench-v0.2
   cmat-gym eval --compare results/a results/b           two recorded runs, task by task
 """
 FORMATS = ("table", "markdown", "latex", "json")
@@ -38,25 +40,11 @@ FORMATS = ("table", "markdown", "latex", "json")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_world_options(parser, split="test", several=True)
-    group = parser.add_argument_group("policy")
-    group.add_argument(
-        "--policy",
-        nargs="+",
-        default=["random", "expert"],
-        help="expert, random, or a language model: tiny, smollm2, a folder or a hub id (default: random expert)",
-    )
-    group.add_argument("--adapter", metavar="FOLDER", help="adapter for the language models, as train saves it")
-    group.add_argument(
-        "--temperature", type=float, default=0.0, metavar="X", help="0 acts greedily (default: %(default)s)"
-    )
+    add_policy_options(parser)
     parser.add_argument(
         "--preset", choices=sorted(PRESETS), help="rules of a published benchmark; --env and --max-turns win over them"
     )
     parser.add_argument("--size", type=int, default=100, metavar="N", help="tasks of a panel (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the policies (default: %(default)s)")
-    parser.add_argument(
-        "--num-envs", type=int, default=16, metavar="N", help="actions in a batch (default: %(default)s)"
-    )
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes for expert and random (default: %(default)s)"
     )
@@ -77,13 +65,20 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, or compare what was evaluated."""
     if args.compare is not None:
         return _compare(args)
+    runs = evaluate_all(args)
+    if args.format == "json":
+        print_json([evaluation.to_json() for evaluation in runs])
+    else:
+        _show(_grids(runs), args.format)
+    return 0
+
+
+def evaluate_all(args: argparse.Namespace) -> list[Evaluation]:
+    """Play every policy in every world, and write what `--out` asks for."""
     if args.workers < 1:
         raise UsageError(f"--workers must be at least 1, got {args.workers}")
     jobs = [(world, _kwargs(args, world)) for world in worlds_of(args)]
-    policies = [
-        choose_policy(name, adapter=args.adapter, temperature=args.temperature, seed=args.seed, num_envs=args.num_envs)
-        for name in dict.fromkeys(args.policy)
-    ]
+    policies = choose_policies(args.policy, policy_options(args))
     runs: list[Evaluation] = []
     with ExitStack() as stack:
         pool = stack.enter_context(WorkerPool(args.workers)) if args.workers > 1 else None
@@ -91,13 +86,9 @@ def run(args: argparse.Namespace) -> int:
             panel = Panel.of(world, args.split, args.size, **kwargs)
             for policy in policies:
                 runs.append(_play(args, panel, policy, pool if policy.parallel else None, kwargs))
-    if args.format == "json":
-        print_json([evaluation.to_json() for evaluation in runs])
-    else:
-        _show(_grids(runs), args.format)
     if args.out is not None:
         _write(args.out, runs, args)
-    return 0
+    return runs
 
 
 def _kwargs(args: argparse.Namespace, world: str) -> dict[str, Any]:

@@ -8,12 +8,12 @@ import sys
 from collections.abc import Sequence
 
 import cmat_gym
-from cmat_gym.cli import eval, list, play, replay, train
+from cmat_gym.cli import eval, list, play, replay, table, train
 from cmat_gym.core.errors import CmatError
 
 __all__ = ["main"]
 
-COMMANDS = {"list": list, "play": play, "eval": eval, "train": train, "replay": replay}
+COMMANDS = {"list": list, "play": play, "eval": eval, "table": table, "train": train, "replay": replay}
 
 EXAMPLES = """examples:
   cmat-gym list                                   what there is

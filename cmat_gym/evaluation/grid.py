@@ -15,6 +15,7 @@ from cmat_gym.core.errors import UsageError
 
 __all__ = ["Grid", "grid_json", "latex_text", "markdown_text"]
 
+NARROW = 24  # characters of a cell of words that is never broken over lines
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -63,14 +64,14 @@ class Grid:
 
     def terminal(self) -> RenderableType:
         """For a rich console; an interval stands under its estimate, which saves width."""
-        table = Table(box=SIMPLE_HEAD, collapse_padding=True)
+        table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
         for number, heading in enumerate(self.headings):
+            words = any(char.isalpha() for row in self.rows for char in row[number])
             table.add_column(
                 Text(heading.replace(" ", "\n")),
-                justify="right" if number else "left",
-                no_wrap=bool(number),
+                justify="left" if words or not number else "right",
+                no_wrap=not words or max(len(row[number]) for row in self.rows) <= NARROW,
                 overflow="fold",
-                min_width=0 if number else min(12, max(len(row[0]) for row in self.rows)) if self.rows else 0,
             )
         for row in self.rows:
             # `Text` keeps rich from reading markup out of names.

@@ -38,7 +38,7 @@ class Script:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
-    def _handler(script) -> type[BaseHTTPRequestHandler]:  # noqa: N805 - `self` is the handler's
+    def _handler(script) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -66,9 +66,7 @@ class Script:
         return Handler
 
     def policy(self, *, budget: Budget | None = None, protocol: str = "text", **point: Any) -> APIPolicy:
-        return APIPolicy(
-            Endpoint("model", base_url=self.url, **point), CounterEnv(protocol=protocol), budget=budget
-        )
+        return APIPolicy(Endpoint("model", base_url=self.url, **point), CounterEnv(protocol=protocol), budget=budget)
 
 
 @pytest.fixture
@@ -204,7 +202,7 @@ def test_the_budget_ends_the_run(script: Script) -> None:
         policy.act([""] * 5, [INFO] * 5)
     assert len(script.asked) == 3
     costly = script.policy(budget=Budget(cost=1e-5), price=(1.0, 1.0), concurrency=1)
-    with pytest.raises(BudgetError, match="cost 1.3e-05 of 1e-05 after 1 requests"):
+    with pytest.raises(BudgetError, match=r"cost 1\.3e-05 of 1e-05 after 1 requests"):
         costly.act([""] * 2, [INFO] * 2)
     with pytest.raises(UsageError, match="needs the prices"):
         script.policy(budget=Budget(cost=1.0))

@@ -1,4 +1,4 @@
-"""The two routes to one model: transformers in this process, and transformers' own OpenAI-compatible server on loopback.
+"""Two routes to one model: transformers in this process, and transformers' own OpenAI-compatible server on loopback.
 
 Greedy answers, records and scores must be equal. Needs the extras `train`, `api` and transformers' `serving`.
 """
@@ -26,9 +26,9 @@ for module in ("torch", "transformers", "peft", "openai", "fastapi", "uvicorn"):
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module!r} is missing: cmat-gym[train,api,serve] brings it", allow_module_level=True)
 
-from cmat_gym.policies.api import APIPolicy, Endpoint
-from cmat_gym.policies.generation import Sampling
-from cmat_gym.policies.lora import LoRAPolicy
+from cmat_gym.policies.api import APIPolicy, Endpoint  # noqa: E402
+from cmat_gym.policies.generation import Sampling  # noqa: E402
+from cmat_gym.policies.lora import LoRAPolicy  # noqa: E402
 
 pytestmark = pytest.mark.slow
 MODEL = str(Path(__file__).resolve().parents[2] / "policies" / "data" / "tiny")
