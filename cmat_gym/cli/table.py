@@ -13,7 +13,7 @@ from cmat_gym.core.errors import UsageError
 from cmat_gym.evaluation.evaluate import Evaluation, read_evaluation
 from cmat_gym.evaluation.grid import Grid, grid_json
 from cmat_gym.evaluation.published import PublishedRow, PublishedTable, published_grid, published_table, recorded_grids
-from cmat_gym.evaluation.records import recorded_runs
+from cmat_gym.evaluation.recording import recorded_runs
 from cmat_gym.policies.model_configs import ModelConfig, model_configs
 
 HELP = "the paper's tables, with what was recorded here"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from cmat_gym.core.errors import UsageError
 from cmat_gym.evaluation.evaluate import Evaluation, compare, read_evaluation
 from cmat_gym.evaluation.grid import Grid
-from cmat_gym.evaluation.records import read_settings, recorded_runs
+from cmat_gym.evaluation.recording import read_settings, recorded_runs
 from cmat_gym.evaluation.statistics import Interval
 from cmat_gym.evaluation.tables import describe_rules, format_interval
 

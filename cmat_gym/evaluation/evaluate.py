@@ -21,15 +21,8 @@ from cmat_gym.core.task import Task
 from cmat_gym.core.trajectory import Trajectory, new_trajectory
 from cmat_gym.evaluation.panel import Panel, resolve_id
 from cmat_gym.evaluation.play import PolicyFactory, WorkerPool, make_policy, play_here
-from cmat_gym.evaluation.records import (
-    Finished,
-    Recording,
-    RunSettings,
-    TaskRecord,
-    read_finished,
-    read_settings,
-    task_kind,
-)
+from cmat_gym.evaluation.recording import Finished, Recording, read_finished, read_settings
+from cmat_gym.evaluation.records import RunSettings, TaskRecord, task_kind
 from cmat_gym.evaluation.statistics import Interval, bootstrap_difference, bootstrap_mean, bootstrap_ratio, wilson
 
 __all__ = ["Evaluation", "OnProgress", "PolicyFactory", "TaskRecord", "compare", "evaluate", "read_evaluation"]

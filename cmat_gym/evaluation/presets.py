@@ -95,9 +95,12 @@ def headline(run: Evaluation) -> Interval:
     There, questions, INSERT and UPDATE weigh a third each, whatever their number (`overall_cat_accuracy`). Where every
     score is 0 or 1 the mean is a rate and gets Wilson's interval, which does not vanish at 0 and at 1.
     """
-    if run.panel.env_id != "cmat/DB-v0" or run.env_kwargs.get("rules") != "v0.2":
-        scores = [record.score for record in run.records]
-        return wilson(scores.count(1.0), len(scores)) if set(scores) <= {0.0, 1.0} else run.score
+    scores = [record.score for record in run.records]
+    by_kind = run.panel.env_id == "cmat/DB-v0" and run.env_kwargs.get("rules") == "v0.2"
+    if set(scores) <= {0.0, 1.0} and (not by_kind or len(set(scores)) == 1):
+        return wilson(scores.count(1.0), len(scores))
+    if not by_kind:
+        return run.score
     groups: dict[str, list[float]] = {}
     for record in run.records:
         groups.setdefault(record.kind if record.kind in ("INSERT", "UPDATE") else "SELECT", []).append(record.score)

@@ -118,11 +118,11 @@ def test_the_expert_wins_under_every_rule_set(name: str, capsys: pytest.CaptureF
 
 def test_options_win_over_a_rule_set_and_may_name_their_world(capsys: pytest.CaptureFixture[str]) -> None:
     command = ["eval", "DB", "WebShop", "--policy", "expert", "--size", "2", "--preset", "agentbench-fc", "--json"]
-    assert main([*command, "--env", "DB:rules=strict", "--env", "webshop:catalogue_size=50", "--max-turns", "9"]) == 2
+    assert main([*command, "--env", "DB:rules=strict", "--env", "webshop:catalogue_size=600", "--max-turns", "9"]) == 2
     assert "Unknown world 'webshop'" in capsys.readouterr().err
-    assert main([*command, "--env", "DB:rules=strict", "--env", "WebShop:catalogue_size=50", "--max-turns", "9"]) == 0
+    assert main([*command, "--env", "DB:rules=strict", "--env", "WebShop:catalogue_size=600", "--max-turns", "9"]) == 0
     database, shop = (Evaluation.from_json(data) for data in json.loads(capsys.readouterr().out))
     assert (database.env_kwargs["rules"], database.env_kwargs["max_turns"]) == ("strict", 9)
-    assert shop.env_kwargs["catalogue_size"] == 50
+    assert shop.env_kwargs["catalogue_size"] == 600
     assert main(["eval", "Mind2Web", "--policy", "expert", "--preset", "agentbench-fc"]) == 2
     assert "cmat/Mind2Web-v0 is not part of agentbench-fc" in capsys.readouterr().err

@@ -16,7 +16,8 @@ from cmat_gym.core.errors import TaskError, UsageError
 from cmat_gym.core.roles import CountedAction, Info, Policy, Usage
 from cmat_gym.evaluation.evaluate import Evaluation, evaluate, read_evaluation
 from cmat_gym.evaluation.play import WorkerPool
-from cmat_gym.evaluation.records import TaskRecord, recorded_runs
+from cmat_gym.evaluation.recording import Recording, read_settings, recorded_runs
+from cmat_gym.evaluation.records import TaskRecord
 from cmat_gym.policies.scripted import ExpertPolicy, RandomPolicy
 
 SETTINGS = {"kind": "random", "seed": 5}
@@ -206,6 +207,15 @@ def test_counts_of_an_endpoint_reach_the_record(counter_id: str, tmp_path: Path)
     assert (run.prompt_tokens, run.sampled_tokens, run.cost) == (400, 80, 10.0)
     assert read_evaluation(tmp_path).cost == 10.0
     assert run.to_json()["totals"]["cost"] == 10.0
+
+
+def test_a_run_has_one_writer_at_a_time(counter_id: str, tmp_path: Path) -> None:
+    play(counter_id, tmp_path)
+    # Another opening of the file is as good as another process: the lock belongs to the opening.
+    held = pytest.raises(UsageError, match="Another process is writing")
+    with Recording(tmp_path, read_settings(tmp_path)), held:
+        play(counter_id, tmp_path)
+    assert play(counter_id, tmp_path).errors == 0
 
 
 def test_runs_are_found_below_a_folder(counter_id: str, tmp_path: Path) -> None:
