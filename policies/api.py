@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import gymnasium as gym
 
@@ -52,7 +53,7 @@ class Endpoint:
         timeout: Seconds to wait for an answer.
         retries: How often a request is sent again when the endpoint is busy, failed or did not answer.
         concurrency: Requests that are under way at the same time.
-        requests_per_minute: Requests begun in a minute at most; None for no limit.
+        requests_per_minute: Requests begun in a minute at most, retries not counted; None for no limit.
         price: Price of a million tokens read and of a million written; None where it is not known.
     """
 
@@ -83,6 +84,8 @@ class Endpoint:
             raise UsageError(
                 f"max_new_tokens >= 1, temperature >= 0, concurrency >= 1 and retries >= 0 are expected, got {self}"
             )
+        if self.base_url is not None and "@" in urlsplit(self.base_url).netloc:
+            raise UsageError("base_url must hold no password, as it is printed: put the key into the environment")
         if self.requests_per_minute is not None and self.requests_per_minute <= 0:
             raise UsageError(f"requests_per_minute must be above 0, got {self.requests_per_minute}")
 

@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_world_options(parser, split="test", several=True)
     add_policy_options(parser)
     parser.add_argument(
-        "--preset", choices=sorted(PRESETS), help="rules of a published benchmark; --env and --max-turns win over them"
+        "--preset",
+        choices=sorted(PRESETS),
+        help="rules of a published benchmark; --env, --max-turns, --protocol win over them",
     )
     parser.add_argument("--size", type=int, default=100, metavar="N", help="tasks of a panel (default: %(default)s)")
     parser.add_argument(
@@ -96,15 +98,14 @@ def _kwargs(args: argparse.Namespace, world: str) -> dict[str, Any]:
     one = for_world(args, world)
     if args.preset is None:
         return env_kwargs(one)
-    rules = preset_kwargs(args.preset, world)
-    asked = env_kwargs(one)
-    return {**asked, **{key: value for key, value in rules.items() if key not in _named(one)}}
+    rules, named = preset_kwargs(args.preset, world), _named(one)
+    return {**env_kwargs(one), **{key: value for key, value in rules.items() if key not in named}}
 
 
 def _named(args: argparse.Namespace) -> set[str]:
     """Keywords that were given on the command line, which win over a preset's."""
-    named = {item.partition("=")[0] for item in args.env}
-    return named | ({"max_turns"} if args.max_turns is not None else set())
+    options = {name for name in ("max_turns", "protocol") if getattr(args, name) is not None}
+    return options | {item.partition("=")[0] for item in args.env}
 
 
 def _play(

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import inspect
 import json
+import os
 import types
 from collections.abc import Iterable
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -54,7 +55,7 @@ def add_world_options(
         )
     if split is not None:
         group.add_argument("--split", default=split, help="tasks to take: train, dev, test, … (default: %(default)s)")
-    group.add_argument("--protocol", default="text", choices=list(PROTOCOLS), help="default: %(default)s")
+    group.add_argument("--protocol", choices=list(PROTOCOLS), help="how actions are written (default: text)")
     group.add_argument(
         "--memory", default=memory, choices=["dual", "none"], help="what is put around the page (default: %(default)s)"
     )
@@ -87,7 +88,7 @@ def for_world(args: argparse.Namespace, env_id: str) -> argparse.Namespace:
     source = "builtin"
     for item in args.source:
         name, equals, place = item.partition("=")
-        if not equals:
+        if not equals or os.sep in name:  # a path, which may hold a `=`
             source = item
         elif resolve_id(name) == env_id:
             source = place
@@ -110,7 +111,7 @@ def env_kwargs(args: argparse.Namespace) -> dict[str, Any]:
     """
     kwargs: dict[str, Any] = {
         "source": args.source,
-        "protocol": args.protocol,
+        "protocol": args.protocol or "text",
         "memory": None if args.memory == "none" else args.memory,
     }
     if args.max_turns is not None:

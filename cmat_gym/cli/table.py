@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cmat_gym.cli import eval as evaluation_command
 from cmat_gym.cli.console import make_console, print_json
-from cmat_gym.core.errors import UsageError
+from cmat_gym.core.errors import TaskError, UsageError
 from cmat_gym.evaluation.evaluate import Evaluation, read_evaluation
 from cmat_gym.evaluation.grid import Grid, grid_json
 from cmat_gym.evaluation.published import PublishedRow, PublishedTable, published_grid, published_table, recorded_grids
@@ -98,7 +98,14 @@ def _state(config: ModelConfig, runs: Sequence[Evaluation], base_url: str | None
 
 
 def _recorded(folder: Path | None) -> list[Evaluation]:
-    return [] if folder is None else [read_evaluation(run) for run in recorded_runs(folder)]
+    """The complete runs of a folder; what is left out is said on stderr."""
+    runs: list[Evaluation] = []
+    for run in recorded_runs(folder) if folder is not None else []:
+        try:
+            runs.append(read_evaluation(run))
+        except TaskError as error:
+            make_console(stderr=True).print(f"Left out: {error}", markup=False)
+    return runs
 
 
 def _play(args: argparse.Namespace) -> None:

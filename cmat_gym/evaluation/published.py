@@ -11,7 +11,7 @@ from typing import Any
 
 from cmat_gym.evaluation.evaluate import Evaluation
 from cmat_gym.evaluation.grid import Grid
-from cmat_gym.evaluation.overview import overview
+from cmat_gym.evaluation.overview import OFFICIAL, overview
 from cmat_gym.evaluation.presets import agentbench_overall
 from cmat_gym.evaluation.tables import NOTHING
 
@@ -98,8 +98,7 @@ def recorded_grids(
 
 
 def _beside(grid: Grid, table: PublishedTable, by_policy: Mapping[str, PublishedRow]) -> Grid:
-    official = "AgentBench" in grid.headings
-    if not official:
+    if grid.title != OFFICIAL:
         note = "Builtin tasks are this package's own: no published figure compares with this table."
         return Grid(grid.headings, grid.rows, f"Recorded here: {grid.title.lower()}", [note, *grid.notes])
     worlds = {_short(world): world for world in table.columns}

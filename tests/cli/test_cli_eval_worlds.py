@@ -102,6 +102,18 @@ def test_processes_change_nothing(out: Path, tmp_path: Path) -> None:
     assert main([*command[:-1], "0"]) == 2
 
 
+def test_a_source_may_be_for_one_world_only(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    command = ["eval", "DB", "WebShop", "--policy", "expert", "--size", "1"]
+    assert main([*command, "--source", f"DB={tmp_path}"]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+    strange = tmp_path / "a=b"
+    strange.mkdir()
+    assert main([*command, "--source", str(strange)]) == 2
+    assert "a=b" in capsys.readouterr().err
+    assert main([*command, "--source", "Nowhere=x"]) == 2
+    assert "Unknown world 'Nowhere'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_the_expert_wins_under_every_rule_set(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     worlds = [world for world in PRESETS[name].worlds if "OS" not in world]
@@ -124,5 +136,7 @@ def test_options_win_over_a_rule_set_and_may_name_their_world(capsys: pytest.Cap
     database, shop = (Evaluation.from_json(data) for data in json.loads(capsys.readouterr().out))
     assert (database.env_kwargs["rules"], database.env_kwargs["max_turns"]) == ("strict", 9)
     assert shop.env_kwargs["catalogue_size"] == 600
+    assert main([*command, "--protocol", "text"]) == 0
+    assert {run["protocol"] for run in json.loads(capsys.readouterr().out)} == {"text-v1"}
     assert main(["eval", "Mind2Web", "--policy", "expert", "--preset", "agentbench-fc"]) == 2
     assert "cmat/Mind2Web-v0 is not part of agentbench-fc" in capsys.readouterr().err

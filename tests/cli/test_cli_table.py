@@ -104,6 +104,17 @@ def test_callers_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         main(["table", "3"])
 
 
+def test_an_incomplete_run_is_left_out_and_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "DB", "--policy", "expert", "random", "--size", "2", "--out", str(tmp_path)]) == 0
+    records = tmp_path / "DB-v0" / "random" / "records.jsonl"
+    records.write_text(records.read_text().splitlines(keepends=True)[0])
+    capsys.readouterr()
+    assert main(["table", "2", "--runs", str(tmp_path), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert [row[""] for row in json.loads(shown.out)[2]["rows"]] == ["expert"]
+    assert "holds 1 of 2 tasks" in " ".join(shown.err.split())
+
+
 def test_a_recorded_row_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["eval", "DB", "--policy", "expert", "--size", "2", "--out", str(tmp_path)]) == 0
     run = tmp_path / "DB-v0" / "expert"

@@ -253,6 +253,7 @@ def test_a_key_is_asked_for_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) 
         (lambda: Endpoint("m", style="vicuna"), UnknownNameError),
         (lambda: Endpoint("m", max_new_tokens=0), UsageError),
         (lambda: Endpoint("m", requests_per_minute=0), UsageError),
+        (lambda: Endpoint("m", base_url="http://me:secret@127.0.0.1/v1"), UsageError),
     ],
 )
 def test_impossible_endpoints_are_refused(make: Callable[[], Endpoint], error: type[CmatError]) -> None:
