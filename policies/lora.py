@@ -155,9 +155,10 @@ class LoRAPolicy:
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     def _stop_marks(self) -> frozenset[int]:
-        """Marks of the prompt that are one special token: the model stops there, and they leave no text to cut at."""
+        """Marks of the prompt that are special tokens: the model stops there, and they leave no text to cut at."""
         marks = self.style.stop if self.style is not None else ()
-        return frozenset(ids[0] for mark in marks if len(ids := self._encode(mark)) == 1)
+        special = self.tokenizer.all_special_ids
+        return frozenset(ids[0] for mark in marks if len(ids := self._encode(mark)) == 1 and ids[0] in special)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]

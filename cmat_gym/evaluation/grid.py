@@ -92,7 +92,8 @@ class Grid:
     def latex(self) -> str:
         """As a LaTeX `table` that needs no package."""
         lines = [[latex_text(cell) for cell in cells] for cells in (self.headings, *self.rows)]
-        head, *body = (f"    {' & '.join(cells)} \\\\" for cells in lines)
+        # A row that began with a bracket would be read as an option of the line's end before it.
+        head, *body = (f"    {'{}' * cells[0].startswith('[')}{' & '.join(cells)} \\\\" for cells in lines)
         columns = "l" + "r" * (len(self.headings) - 1)
         title = [f"{self.title}."] if self.title else []
         caption = " ".join(latex_text(text) for text in (*title, *self.notes))

@@ -112,6 +112,7 @@ def test_forms_of_a_grid() -> None:
     assert r" & 50 \% \& more \\" in latex
     assert r"a\_b|c & 1.0 [0, 2] \\" in latex
     assert r"\caption{T\_1. 100 \%}" in latex
+    assert "    {}[a] & 1 \\\\\n" in Grid(["", "x"], [["[a]", "1"]]).latex()
     console = Console(width=60, record=True, file=io.StringIO())
     console.print(grid.terminal())
     assert "a_b|c" in console.export_text()
