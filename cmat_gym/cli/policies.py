@@ -16,6 +16,7 @@ from cmat_gym.core.env import base_env
 from cmat_gym.core.errors import UsageError, require
 from cmat_gym.core.roles import Policy
 from cmat_gym.evaluation.play import PolicyFactory
+from cmat_gym.policies.api import APIPolicy, Budget, Endpoint
 from cmat_gym.policies.model_configs import AUTO, CHAT, ModelConfig, model_configs, read_model_configs
 from cmat_gym.policies.scripted import ExpertPolicy, RandomPolicy
 
@@ -124,7 +125,7 @@ def choose_policies(names: Sequence[str], options: PolicyOptions | None = None) 
         MissingExtraError: A model, without the extra that runs it.
     """
     options = options or PolicyOptions()
-    budget: list[Any] = []  # made with the first endpoint, whose library it needs
+    budget = Budget(options.budget_tokens, options.budget_cost)
     choices: list[PolicyChoice] = []
     for name in dict.fromkeys(names):
         if name in SCRIPTED:
@@ -174,7 +175,7 @@ def _configs(name: str, options: PolicyOptions) -> list[ModelConfig]:
     return [ModelConfig(name, "transformers", name, AUTO, max_new_tokens=ANSWER, max_prompt_tokens=PROMPT)]
 
 
-def _model(config: ModelConfig, options: PolicyOptions, budget: list[Any]) -> PolicyChoice:
+def _model(config: ModelConfig, options: PolicyOptions, budget: Budget) -> PolicyChoice:
     if options.max_new_tokens is not None:
         config = replace(config, max_new_tokens=options.max_new_tokens)
     if options.base_url is not None or config.route == "api":
@@ -193,10 +194,7 @@ def _model(config: ModelConfig, options: PolicyOptions, budget: list[Any]) -> Po
     return _weights(config, options)
 
 
-def _endpoint(config: ModelConfig, options: PolicyOptions, budget: list[Any]) -> PolicyChoice:
-    require("openai", "api")
-    from cmat_gym.policies.api import APIPolicy, Budget, Endpoint
-
+def _endpoint(config: ModelConfig, options: PolicyOptions, budget: Budget) -> PolicyChoice:
     if options.adapter is not None:
         raise UsageError("--adapter puts an adapter on weights that run here; a server brings its own")
     written_out = config.prompt not in (AUTO, CHAT)
@@ -212,9 +210,7 @@ def _endpoint(config: ModelConfig, options: PolicyOptions, budget: list[Any]) ->
         requests_per_minute=options.requests_per_minute,
         price=options.price,
     )
-    if not budget:
-        budget.append(Budget(options.budget_tokens, options.budget_cost))
-    policy = APIPolicy(point, budget=budget[0])
+    policy = APIPolicy(point, budget=budget)
     settings = {name: value for name, value in asdict(point).items() if name not in _HOW_IT_IS_ASKED}
 
     def make(envs: Sequence[gym.Env[str, str]]) -> Policy:

@@ -6,6 +6,7 @@ Greedy answers, records and scores must be equal. Needs the extras `train`, `api
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
+from cmat_gym.cli.main import main
 from cmat_gym.core.registry import WORLDS
 from cmat_gym.evaluation.evaluate import Evaluation, evaluate
 
@@ -110,6 +112,24 @@ def test_text_completions_give_what_transformers_gives(address: str) -> None:
 
 def test_the_protocol_of_function_calls_gives_what_transformers_gives(address: str) -> None:
     check_equal(*both(address, "cmat/DB-v0", protocol="tools"))
+
+
+def test_the_command_line_takes_either_route_and_goes_on_after_a_budget(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["eval", "DB", "--policy", "tiny", "--size", "3", "--max-turns", "2", "--num-envs", "1", "--json"]
+    command += ["--max-new-tokens", str(TOKENS)]
+    endpoint = [*command, "--base-url", address, "--api-model", MODEL, "--out", str(tmp_path)]
+    assert main([*endpoint, "--budget-tokens", "300"]) == 2
+    assert "The budget is spent: tokens" in capsys.readouterr().err
+    recorded = (tmp_path / "DB-v0" / "tiny" / "records.jsonl").read_text().splitlines()
+    assert 0 < len(recorded) < 3
+    assert main(endpoint) == 0
+    asked = Evaluation.from_json(json.loads(capsys.readouterr().out)[0])
+    assert (tmp_path / "DB-v0" / "tiny" / "records.jsonl").read_text().splitlines()[: len(recorded)] == recorded
+    assert main(command) == 0
+    check = Evaluation.from_json(json.loads(capsys.readouterr().out)[0])
+    assert asked.records == check.records
 
 
 def test_stop_texts_end_an_answer_at_the_server(address: str) -> None:
