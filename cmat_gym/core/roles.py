@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 from cmat_gym.core.errors import UsageError
 
 __all__ = [
+    "CountedAction",
     "Critic",
     "CriticFunction",
     "FunctionCritic",
@@ -21,6 +22,7 @@ __all__ = [
     "Review",
     "SampledAction",
     "TokenSample",
+    "Usage",
     "as_critic",
 ]
 
@@ -59,6 +61,36 @@ class SampledAction(str):
     def __reduce__(self) -> tuple[type[SampledAction], tuple[str, TokenSample]]:
         """Pickle with the tokens."""
         return SampledAction, (str(self), self.sample)
+
+
+class Usage(NamedTuple):
+    """What one action took, where its tokens themselves are not known: an endpoint counts them and sends text.
+
+    Attributes:
+        prompt_tokens: Tokens the model read.
+        sampled_tokens: Tokens it wrote.
+        cost: Price of the two, in the currency of the price list; None where no price is known.
+    """
+
+    prompt_tokens: int
+    sampled_tokens: int
+    cost: float | None = None
+
+
+class CountedAction(str):
+    """An action that remembers what it took; everywhere else it is a plain string."""
+
+    usage: Usage
+
+    def __new__(cls, text: str, usage: Usage) -> CountedAction:
+        """Attach `usage` to `text`."""
+        action = super().__new__(cls, text)
+        action.usage = usage
+        return action
+
+    def __reduce__(self) -> tuple[type[CountedAction], tuple[str, Usage]]:
+        """Pickle with the counts."""
+        return CountedAction, (str(self), self.usage)
 
 
 @runtime_checkable
