@@ -20,8 +20,8 @@ DESCRIPTION = (
     "Exit code 1 if an episode differs."
 )
 EXAMPLES = """examples:
-  cmat-gym replay results/WebShop-v0/random/episodes.jsonl check every episode
-  cmat-gym replay mine.jsonl --show --episode 2         look at one, turn by turn
+  cmat-gym replay results/WebShop-v0/random/episodes.jsonl  check every episode
+  cmat-gym replay mine.jsonl --show --episode 2             look at one, turn by turn
 """
 
 

@@ -45,11 +45,11 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(("name", "line"), [
     (name, line.strip())
     for name, command in COMMANDS.items()
-    for line in getattr(command, "EXAMPLES", "").splitlines()
+    for line in getattr(command, "EXAMPLES", "").replace("\\\n", "").splitlines()
     if line.strip().startswith("cmat-gym ")
 ])  # fmt: skip
 def test_the_examples_of_the_help_can_be_typed(name: str, line: str) -> None:
-    words = shlex.split(re.split(r" {3,}| \| ", line)[0])
+    words = shlex.split(re.split(r" {2,}(?![ -])| \| ", line)[0])
     args = build_parser().parse_args(words[1:])
     assert args.command == words[1]
 
