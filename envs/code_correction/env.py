@@ -10,7 +10,7 @@ from typing import Any
 
 from cmat_gym.core.env import Outcome, TextEnv
 from cmat_gym.core.errors import InvalidAction, UsageError, choose
-from cmat_gym.core.protocol import Call, Tool, split_thought
+from cmat_gym.core.protocol import Call, Tool, parse_tool_call, split_thought
 from cmat_gym.core.task import Score, Task
 from cmat_gym.envs.code_correction import prompts
 from cmat_gym.envs.code_correction.backend import judge, open_sandbox
@@ -19,7 +19,7 @@ from cmat_gym.envs.code_correction.generator import find_function
 from cmat_gym.envs.code_correction.scorer import Submission, first_failure, score_code, similarity_gain
 from cmat_gym.envs.code_correction.tasks import open_tasks
 
-__all__ = ["CodeCorrectionEnv", "extract_code"]
+__all__ = ["CodeCorrectionEnv", "extract_code", "submitted_code"]
 
 LONGEST_CODE = 20_000  # characters
 _FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```[ \t]*$|\Z)", re.DOTALL | re.MULTILINE)
@@ -85,7 +85,7 @@ class CodeCorrectionEnv(TextEnv):
 
     ## Differences from the Source
     - Everything: the domain is ours by definition, and its figures must never share a column with the published ones.
-    - What counts is whether the function works. BLEU-4 and ROUGE are printed beside it (`cmat_gym.evaluation.code`)
+    - What counts is whether the function works. `cmat_gym.evaluation.code_table` prints BLEU-4 and ROUGE beside it,
       with the score of the unchanged broken function, which is high.
     - Results are compared outside of the sandbox: what the calls should give is not known where the code runs.
     - Task texts depend on the version of Python; functions whose text is unknown are in no evaluation split.
@@ -137,7 +137,7 @@ class CodeCorrectionEnv(TextEnv):
     # The dynamics -----------------------------------------------------------------------------------------------------
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Take one turn; see `TextEnv.step`. `shaping` pays for a text that has come nearer, where nothing else does."""
+        """Take one turn; see `TextEnv.step`. `shaping` pays at the end for a text that has only come nearer."""
         observation, reward, terminated, truncated, info = super().step(action)
         if self.shaping and truncated and self._submission is not None and not info["success"]:
             reward += self.shaping * similarity_gain(self._payload, self._submission.code)
@@ -207,6 +207,13 @@ class CodeCorrectionEnv(TextEnv):
     def _render(self, call: Call) -> str:
         return prompts.BLOCK.format(code=call.arguments["code"])
 
+    def _admissible(self) -> list[Call]:
+        """Two texts that are functions, to start from: the broken one, where it parses, and one that does nothing."""
+        name = self._payload["qualname"].rpartition(".")[2]
+        broken = self._payload["broken"].rstrip("\n")
+        codes = [prompts.STUB.format(name=name), *([] if read_problem(broken, name) else [broken])]
+        return [Call("submit_fix", {"code": code}) for code in codes]
+
     def summary(self) -> str:
         """Whether the last fix was accepted."""
         return prompts.SUMMARY_RIGHT if self._score().success else prompts.SUMMARY_WRONG
@@ -267,3 +274,13 @@ def failed_test(test: list[str], outcome: tuple[str, str]) -> str:
     source, *wanted = test
     shown = [prompts.RAISES.format(name=text) if kind == "error" else text for kind, text in (wanted, outcome)]
     return prompts.FAILED_TEST.format(source=source, expected=shown[0], got=shown[1])
+
+
+def submitted_code(action: str, protocol: str) -> str:
+    """The code in an action, as it was read in the episode; empty where there was none."""
+    try:
+        if protocol == "tools":
+            return str(parse_tool_call(action, {tool.name: tool for tool in CodeCorrectionEnv.tools}).arguments["code"])
+        return extract_code(action)
+    except InvalidAction:
+        return ""

@@ -17,7 +17,7 @@ from cmat_gym.envs.code_correction.functions import library_folder, read_functio
 from cmat_gym.envs.code_correction.generator import BuiltinCodeTasks
 
 DATA = Path(__file__).parent / "data"
-READ = {"train": 200}  # tasks of a split that are fingerprinted; all of a panel
+READ = {"train": 60}  # tasks of a split that are fingerprinted; all of a panel
 
 
 def main(libraries: list[str]) -> int:
@@ -25,15 +25,16 @@ def main(libraries: list[str]) -> int:
     if libraries:
         versions = _read("sources.json")
         for folder in libraries:
-            functions = read_functions(Path(folder)).values()
-            versions[Path(folder).name] = {function.name: function.sha256 for function in functions}
+            known = versions.setdefault(Path(folder).name, {})
+            for name, function in read_functions(Path(folder)).items():
+                known[name] = sorted({*known.get(name, []), function.sha256})
         _write("sources.json", versions)
         return 0
-    known = _read("manifest.json")
+    manifests = _read("manifest.json")
     tasks = BuiltinCodeTasks()
     splits = {split: tasks.split(split).manifest(READ.get(split))._asdict() for split in tasks.sizes()}
-    known[tasks.fingerprint] = {"python": platform.python_version(), **splits}
-    _write("manifest.json", known)
+    manifests[tasks.fingerprint] = {"python": platform.python_version(), **splits}
+    _write("manifest.json", manifests)
     print(f"{library_folder()}: {tasks.name}, rejected {dict(tasks.rejected)}")
     return 0
 
@@ -44,7 +45,8 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _write(name: str, data: dict[str, Any]) -> None:
-    (DATA / name).write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in data.items()]
+    (DATA / name).write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -112,9 +112,9 @@ def table() -> Mapping[str, Any]:
 @lru_cache(maxsize=1)
 def known_hashes() -> Mapping[str, frozenset[str]]:
     """Hashes of known texts, of whatever version of Python, by function."""
-    versions: Mapping[str, Mapping[str, str]] = json.loads(_data("sources.json"))
+    versions: Mapping[str, Mapping[str, list[str]]] = json.loads(_data("sources.json"))
     names = {name for hashes in versions.values() for name in hashes}
-    return {name: frozenset(hashes[name] for hashes in versions.values() if name in hashes) for name in names}
+    return {name: frozenset(sha for hashes in versions.values() for sha in hashes.get(name, ())) for name in names}
 
 
 @lru_cache(maxsize=4)

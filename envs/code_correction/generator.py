@@ -277,7 +277,7 @@ class BuiltinCodeTasks(TaskSource):
         while len(made) <= number:
             dice = Dice(self.seed, 2, int(hashlib.sha256(name.encode()).hexdigest()[:12], 16), len(made))
             taken = {mutant.text for mutant in made}
-            wanted = 1 if not found.tests else (1, 2, 1, 3)[len(made) % 4]
+            wanted = dice.pick(MISTAKES)
             drawn = (self._mutant(found, dice, wanted + more, taken) for more in count())
             made.append(next(mutant for mutant in drawn if mutant is not None))
         return found, made[number]
@@ -319,9 +319,10 @@ class BuiltinCodeTasks(TaskSource):
                 return mutant._replace(failing=Test(test.source, outcome))
         return self._reject("equivalent")
 
-    def _reject(self, reason: str) -> None:
+    def _reject(self, reason: str) -> Mutant | None:
         self.rejected["kept"] -= 1
         self.rejected[reason] += 1
+        return None
 
 
 @lru_cache(maxsize=1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 __all__ = ["KINDS", "Code", "Edit", "apply"]
@@ -67,7 +68,8 @@ class Code:
 
     def span(self, node: ast.expr | ast.stmt | ast.arg) -> tuple[int, int]:
         """Where a node stands."""
-        assert node.end_lineno is not None and node.end_col_offset is not None, "parsed nodes have an end"
+        assert node.end_lineno is not None, "parsed nodes have an end"
+        assert node.end_col_offset is not None, "parsed nodes have an end"
         return self.at(node.lineno, node.col_offset), self.at(node.end_lineno, node.end_col_offset)
 
     def source(self, node: ast.expr | ast.stmt) -> str:
@@ -128,7 +130,7 @@ def _comparison(code: Code) -> Iterator[Edit]:
 def _boolean(code: Code) -> Iterator[Edit]:
     for node in code.nodes:
         if isinstance(node, ast.BoolOp):
-            for left, right in zip(node.values, node.values[1:], strict=False):
+            for left, right in pairwise(node.values):
                 yield from _between(code, left, right, {"and": ("or",), "or": ("and",)}, "boolean")
 
 
@@ -157,7 +159,7 @@ def _constant(code: Code) -> Iterator[Edit]:
 def _argument_order(code: Code) -> Iterator[Edit]:
     for node in code.nodes:
         if isinstance(node, ast.Call):
-            for left, right in zip(node.args, node.args[1:], strict=False):
+            for left, right in pairwise(node.args):
                 if not isinstance(left, ast.Starred) and not isinstance(right, ast.Starred):
                     start, end = code.span(left)[0], code.span(right)[1]
                     comma = code.text[code.span(left)[1] : code.span(right)[0]]
@@ -271,7 +273,7 @@ def _whole_lines(code: Code, statement: ast.stmt, *, alone: bool) -> tuple[int, 
 def _swap(code: Code) -> Iterator[Edit]:
     kinds = (ast.Assign, ast.AugAssign, ast.Expr, ast.If)
     for block in code.blocks():
-        for one, other in zip(block, block[1:], strict=False):
+        for one, other in pairwise(block):
             if isinstance(one, kinds) and isinstance(other, kinds) and one.col_offset == other.col_offset:
                 (start, stop), (begin, end) = code.span(one), code.span(other)
                 if "\n" in code.text[stop:begin]:

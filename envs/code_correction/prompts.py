@@ -28,6 +28,8 @@ The function {qualname} of the module {module} is broken. Correct it.
 ```"""
 BLOCK = "```python\n{code}\n```"
 
+STUB = "def {name}(*args, **kwargs):\n    pass"
+
 HINT = "\n{failure}"
 WRONG = "The function is still wrong.\n{failure}"
 ACCEPTED = "The function is right."

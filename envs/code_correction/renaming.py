@@ -24,10 +24,9 @@ def rename(text: str, *, parameters: bool) -> str:
     names = {name: f"v{number}" for number, name in enumerate((n for n in code.names() if n not in kept), start=1)}
     if any(isinstance(node, ast.Name) and node.id in names.values() for node in ast.walk(code.function)):
         return text
-    places = [
-        (*code.span(node), names[node.id]) for node in code.nodes if isinstance(node, ast.Name) and node.id in names
-    ]
-    places += [(*code.span(node)[:1], code.span(node)[0] + len(node.arg), names[node.arg])
+    used = [node for node in code.nodes if isinstance(node, ast.Name) and node.id in names]
+    places = [(*code.span(node), names[node.id]) for node in used]
+    places += [(code.span(node)[0], code.span(node)[0] + len(node.arg), names[node.arg])
                for node in named if node.arg in names]  # fmt: skip
     for start, end, name in sorted(places, reverse=True):
         text = text[:start] + name + text[end:]

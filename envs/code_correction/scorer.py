@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from cmat_gym.core.task import Score
 
 __all__ = ["Submission", "edit_similarity", "first_failure", "imports_module", "passed", "same_tree", "score_code",
            "similarity_gain", "without_docstring"]  # fmt: skip
+
+_LONG_STRING = re.compile(r"^[ \t]*[rR]?(\"\"\"|''').*?\1[ \t]*\n", re.DOTALL | re.MULTILINE)
 
 
 class Submission(NamedTuple):
@@ -87,17 +90,17 @@ def edit_similarity(one: str, other: str) -> float:
 
 
 def similarity_gain(payload: Mapping[str, Any], code: str) -> float:
-    """How far a text has come from the broken one to the original: 0 for a copy or anything worse, 1 for the original."""
+    """How far a text has come from the broken one to the original: 0 for a copy or worse, 1 for the original."""
     before = edit_similarity(payload["broken"], payload["reference"])
     return max(0.0, (edit_similarity(code, payload["reference"]) - before) / (1.0 - before))
 
 
 def without_docstring(code: str) -> str:
-    """The text without the docstring of its first function; as it is where it does not parse."""
+    """The text without the docstring of its first function; where it does not parse, without its first long string."""
     try:
         tree = _parse(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return code
+        return _LONG_STRING.sub("", code, count=1)
     function = next((node for node in tree.body if isinstance(node, ast.FunctionDef)), None)
     if function is None or ast.get_docstring(function) is None or len(function.body) == 1:
         return code
