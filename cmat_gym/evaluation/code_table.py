@@ -26,7 +26,7 @@ from cmat_gym.core.errors import CmatError, TaskError, UsageError, require
 from cmat_gym.core.task import Task
 from cmat_gym.core.trajectory import Trajectory, read_trajectories
 from cmat_gym.envs.code_correction.env import submitted_code
-from cmat_gym.envs.code_correction.scorer import without_docstring
+from cmat_gym.envs.code_correction.scorer import same_tree, without_docstring
 from cmat_gym.evaluation.statistics import Interval, bootstrap_mean, wilson
 
 __all__ = ["PUBLISHED", "CodeRow", "Overlap", "PublishedRow", "Submitted", "code_row", "markdown", "overlap",
@@ -67,8 +67,7 @@ class Submitted(NamedTuple):
     """What was handed in for a task in the end."""
 
     code: str
-    reference: str
-    tested: bool
+    task: Task
     success: bool
 
 
@@ -82,6 +81,7 @@ class CodeRow:
         tasks: How many.
         passed: Share of the functions with tests that pass all of them (Wilson's interval); None without such tasks.
         success: Share of all tasks that succeeded: with tests by them, else by the syntax tree.
+        exact: Share of all tasks whose text has the syntax tree of the original.
         overlap: Of the whole texts.
         bare: Of the texts without their docstrings, which are long and never broken.
         signature: What sacrebleu says of its settings, and the versions of both libraries.
@@ -92,6 +92,7 @@ class CodeRow:
     tasks: int
     passed: Interval | None
     success: Interval
+    exact: Interval
     overlap: Overlap
     bare: Overlap
     signature: str
@@ -108,8 +109,7 @@ def code_row(trajectories: Sequence[Trajectory], name: str = "") -> CodeRow:
     submitted = [
         Submitted(
             submitted_code(episode.turns[-1].action, episode.protocol.partition("-")[0]) if episode.turns else "",
-            task.payload["reference"],
-            bool(task.payload["tests"]),
+            task,
             episode.success,
         )
         for episode, task in zip(trajectories, _tasks(trajectories), strict=True)
@@ -118,23 +118,26 @@ def code_row(trajectories: Sequence[Trajectory], name: str = "") -> CodeRow:
 
 
 def unchanged_row(trajectories: Sequence[Trajectory]) -> CodeRow:
-    """The row of the broken functions themselves, on the same tasks: what a policy that copies would get."""
-    submitted = [
-        Submitted(task.payload["broken"], task.payload["reference"], bool(task.payload["tests"]), False)
-        for task in _tasks(trajectories)
-    ]
+    """The row of the broken functions themselves, on the same tasks: what a policy that copies would get.
+
+    None of them succeeds: a task is made only of a text on which a test fails, or whose syntax tree is another one.
+    """
+    submitted = [Submitted(task.payload["broken"], task, False) for task in _tasks(trajectories)]
     return _row("(broken, unchanged)", _source(trajectories), submitted)
 
 
 def _row(name: str, source: str, submitted: Sequence[Submitted]) -> CodeRow:
-    pairs = [(item.code, item.reference) for item in submitted]
-    tested = [item.success for item in submitted if item.tested]
+    pairs = [(item.code, str(item.task.payload["reference"])) for item in submitted]
+    tested = [item.success for item in submitted if item.task.payload["tests"]]
+    names = [item.task.payload["qualname"].rpartition(".")[2] for item in submitted]
+    exact = [same_tree(*pair, name) for pair, name in zip(pairs, names, strict=True)]
     return CodeRow(
         name=name,
         source=source,
         tasks=len(submitted),
         passed=wilson(sum(tested), len(tested)) if tested else None,
         success=wilson(sum(item.success for item in submitted), len(submitted)),
+        exact=wilson(sum(exact), len(exact)),
         overlap=overlap(pairs),
         bare=overlap([(without_docstring(code), without_docstring(reference)) for code, reference in pairs]),
         signature=_signature(),
@@ -231,17 +234,18 @@ def markdown(rows: Sequence[CodeRow]) -> str:
     if len(sources) != 1:
         raise UsageError(f"Rows of one table are about the same tasks, got: {', '.join(sorted(sources)) or 'no rows'}")
     published = [[row.model, *(f"{value:.2f}" for value in row[1:])] for row in PUBLISHED]
-    ours = [[row.name, *_cells(row.overlap), _percent(row.passed), _percent(row.success)] for row in rows]
+    ours = [[row.name, *_cells(row.overlap), *map(_percent, (row.passed, row.success, row.exact))] for row in rows]
     bare = [[row.name, *_cells(row.bare)] for row in rows]
     return "\n\n".join(
         [
             "Published (CMAT, Table 1; its data are not known, so nothing below can be compared with it)",
             _lines(["Model", *HEADINGS], published),
             f"Ours: {rows[0].source}, {rows[0].tasks} tasks",
-            _lines(["", *HEADINGS, "Pass", "Success"], ours),
+            _lines(["", *HEADINGS, "Pass", "Success", "Exact"], ours),
             "Without docstrings",
             _lines(["", *HEADINGS], bare),
-            "Brackets: 95 % intervals (bootstrap over tasks; Wilson for shares). Pass: functions with tests only.\n"
+            "Brackets: 95 % intervals (bootstrap over tasks; Wilson for shares). Pass: functions with tests only. "
+            "Exact: the syntax tree of the original.\n"
             f"{rows[0].signature}",
         ]
     )

@@ -11,6 +11,7 @@ import ast
 import doctest
 import hashlib
 import json
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Mapping
@@ -238,6 +239,7 @@ class BuiltinCodeTasks(TaskSource):
         payload = {
             "module": function.source.module,
             "qualname": function.qualname,
+            "python": "{}.{}".format(*sys.version_info),
             "broken": mutant.text,
             "reference": found.reference,
             "mutations": [dict(mutation) for mutation in mutant.mutations],

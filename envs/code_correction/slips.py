@@ -58,11 +58,13 @@ def _name(code: Code) -> Iterator[Edit]:
 
 
 def _tokens(code: Code) -> Iterator[tokenize.TokenInfo]:
-    """The tokens of the head and of the body; the docstring is left out."""
+    """The tokens of head and body, without the docstring and the insides of f-strings (which Python 3.12 splits)."""
     body = code.body[0].lineno if code.body else 0
     head = code.function.body[0].lineno
+    depth = 0
     for token in tokenize.generate_tokens(io.StringIO(code.text).readline):
-        if token.start[0] < head or token.start[0] >= body:
+        depth += {"FSTRING_START": 1, "FSTRING_END": -1}.get(tokenize.tok_name[token.type], 0)
+        if depth == 0 and (token.start[0] < head or token.start[0] >= body):
             yield token
 
 

@@ -58,6 +58,8 @@ def test_rows_of_real_episodes(runs: list[Evaluation]) -> None:
     assert (expert.name, expert.tasks) == ("expert", 24)
     assert expert.passed is not None
     assert expert.passed.estimate == expert.success.estimate == 1.0
+    assert expert.exact.estimate == 1.0
+    assert unchanged.exact.estimate == 0.0
     assert all(value.estimate == pytest.approx(100.0) for value in (*expert.overlap, *expert.bare))
     assert unchanged.success.estimate == 0.0
     assert 80 < unchanged.overlap.bleu4.estimate < 100, "a broken function is nearly the right one"
