@@ -35,7 +35,7 @@ def main(libraries: list[str]) -> int:
     splits = {split: tasks.split(split).manifest(READ.get(split))._asdict() for split in tasks.sizes()}
     manifests[tasks.fingerprint] = {"python": platform.python_version(), **splits}
     _write("manifest.json", manifests)
-    print(f"{library_folder()}: {tasks.name}, rejected {dict(tasks.rejected)}")
+    print(f"{library_folder()}: {tasks.name}, mutants {dict(tasks.tried)}")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Builtin tasks: functions of the standard library with seeded mistakes.
 
 Splits never meet, as they share no module. A mistake counts only where a call shows it: mutants that do what the
-original does, or that do not come to an end, are thrown away (`BuiltinCodeTasks.rejected` counts them). Train draws
+original does, or that do not come to an end, are thrown away (`BuiltinCodeTasks.tried` counts them). Train draws
 functions by chance and mostly one mistake; the panels take the functions in turn.
 """
 
@@ -14,7 +14,7 @@ import json
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from itertools import count
@@ -212,7 +212,7 @@ class BuiltinCodeTasks(TaskSource):
         variant = ("" if seed == 0 else f"-seed{seed}") + ("" if names == "original" else f"-{names}")
         self.fingerprint = content_hash([[f.name, f.sha256] for f in functions])[:8]
         self.name = f"{_BASE}{variant}" + ("" if self.fingerprint == _published() else f"+{self.fingerprint}")
-        self.rejected: Counter[str] = Counter()
+        self.tried: Counter[str] = Counter()  # mutants by what became of them
         self._made: dict[tuple[str, int], Task] = {}
         self._panels: dict[tuple[str, str], list[Mutant]] = {}
 
@@ -287,7 +287,7 @@ class BuiltinCodeTasks(TaskSource):
     def _mutant(self, found: Exercise, dice: Dice, mistakes: int, taken: set[str]) -> Mutant | None:
         """A broken text that is not taken; None where many tries gave none."""
         for _ in range(ATTEMPTS):
-            text, steps = found.reference, []
+            text, steps = found.reference, list[dict[str, Any]]()
             for number in range(mistakes if found.tests else 1):
                 last = number == mistakes - 1
                 slips = not found.tests or (last and dice.chance(SLIP))
@@ -296,35 +296,28 @@ class BuiltinCodeTasks(TaskSource):
                     break
                 steps.append(_step(text, edit))
                 text = apply(text, edit)
-            if text == found.reference or text in taken:
-                self.rejected["repeated"] += 1
-                continue
-            mutant = self._checked(found, Mutant(text, tuple(steps), None))
-            if mutant is not None:
-                return mutant
+            fate, failing = _fate(found, text, steps) if text not in {found.reference, *taken} else ("repeated", None)
+            self.tried[fate] += 1
+            if fate == "kept":
+                return Mutant(text, tuple(steps), failing)
         return None
 
-    def _checked(self, found: Exercise, mutant: Mutant) -> Mutant | None:
-        """The mutant with the first test that fails on it; None where it is none that a test can tell."""
-        self.rejected["kept"] += 1
-        if not parses(mutant.text):
-            return mutant
-        if not found.tests:
-            return mutant if mutant.mutations[-1]["kind"] == "name" else self._reject("equivalent")
-        report = record(found.function, mutant.text, tuple(test.source for test in found.tests))
-        if report.error in ("timeout", "crash", "exit") or any(outcome.kind == "fuel" for outcome in report.outcomes):
-            return self._reject("endless")
-        if report.error:
-            return mutant
-        for test, outcome in zip(found.tests, report.outcomes, strict=True):
-            if outcome != test.outcome:
-                return mutant._replace(failing=Test(test.source, outcome))
-        return self._reject("equivalent")
 
-    def _reject(self, reason: str) -> Mutant | None:
-        self.rejected["kept"] -= 1
-        self.rejected[reason] += 1
-        return None
+def _fate(found: Exercise, text: str, steps: Sequence[Mapping[str, Any]]) -> tuple[str, Test | None]:
+    """Whether a text is kept, with the first test that fails on it; or why it is not."""
+    if not parses(text):
+        return "kept", None
+    if not found.tests:
+        return ("kept" if steps[-1]["kind"] == "name" else "equivalent"), None
+    report = record(found.function, text, tuple(test.source for test in found.tests))
+    if report.error in ("timeout", "crash", "exit") or any(outcome.kind == "fuel" for outcome in report.outcomes):
+        return "endless", None
+    if report.error:
+        return "kept", None
+    for test, outcome in zip(found.tests, report.outcomes, strict=True):
+        if outcome != test.outcome:
+            return "kept", Test(test.source, outcome)
+    return "equivalent", None
 
 
 @lru_cache(maxsize=1)
