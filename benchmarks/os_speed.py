@@ -21,7 +21,7 @@ import gymnasium as gym
 import cmat_gym  # noqa: F401 - registers the ids
 from cmat_gym.core.env import base_env
 from cmat_gym.core.errors import BackendError
-from cmat_gym.envs.os import cgroups
+from cmat_gym.core.sandbox import cgroups
 from cmat_gym.envs.os.backend import Limits, Machines, Sandbox, open_machines
 from cmat_gym.envs.os.namespace import open_namespaces
 

@@ -44,7 +44,7 @@ def world_page(world: World) -> str:
         splits = ", ".join(f"{name} {_count(size)}" for name, size in env.tasks.sizes().items())
         facts = [
             ("Make", f"`gym.make({world.id!r})` after `import cmat_gym`"),
-            ("Tasks", f"`{env.tasks.name}`: {splits}"),
+            ("Tasks", f"`{env.tasks.name.partition('+')[0]}`: {splits}"),
             ("Tools", "; ".join(f"`{tool.name}({', '.join(tool.parameters)})`" for tool in env.tools)),
             ("Turn limit", f"{env.tasks.split('train')[0].max_turns}"),
         ]

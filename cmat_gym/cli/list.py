@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     table = Table(box=SIMPLE_HEAD)
     for heading in ("World", "What it is", "Splits", "Tools", "Protocols", "Source"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "World")  # an id is copied whole
     for world in worlds:
         splits = "\n".join(
             f"{name} {size:,}" if size < 10**6 else f"{name} (endless)" for name, size in world["splits"].items()

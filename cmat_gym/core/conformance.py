@@ -147,7 +147,8 @@ def check_gymnasium_api(env_id: str) -> None:
                 warnings.simplefilter("error")
                 # It would rather check bare environments, but memory is part of the ones we hand out.
                 warnings.filterwarnings("ignore", ".*is different from the unwrapped version.*")
-                env = gym.make(env_id, memory=memory, protocol=protocol, disable_env_checker=True)
+                # It takes an episode of one turn for a mistake; a task may well have one.
+                env = gym.make(env_id, memory=memory, protocol=protocol, max_turns=LONG, disable_env_checker=True)
                 check_env(env.unwrapped)
                 check_env(env)
 

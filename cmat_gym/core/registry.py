@@ -29,6 +29,11 @@ WORLDS = (  # in the order of the paper's tables
     World("cmat/ALFWorld-v0", "cmat_gym.envs.alfworld.env:ALFWorldEnv", "chores in a household"),
     World("cmat/WebShop-v0", "cmat_gym.envs.webshop.env:WebShopEnv", "shopping on a simulated site"),
     World("cmat/Mind2Web-v0", "cmat_gym.envs.mind2web.env:Mind2WebEnv", "tasks in a web browser, live and recorded"),
+    World(
+        "cmat/CodeCorrection-v0",
+        "cmat_gym.envs.code_correction.env:CodeCorrectionEnv",
+        "correcting broken functions of Python's library",
+    ),
 )
 
 

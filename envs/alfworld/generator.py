@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from cmat_gym.core.dice import Dice
 from cmat_gym.core.errors import UsageError
 from cmat_gym.core.task import Task, TaskSource, content_hash
 from cmat_gym.envs.alfworld import prompts
-from cmat_gym.envs.alfworld.dice import Dice
 from cmat_gym.envs.alfworld.records import DIALECTS, TASK_TYPES
 from cmat_gym.envs.alfworld.rooms import Item, Layout, draw_layout, furnish, on_or_in, rooms, write_problem
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cmat_gym.envs.alfworld.dice import Dice
+from cmat_gym.core.dice import Dice
 from cmat_gym.envs.alfworld.game import names_of
 
 __all__ = ["Item", "Layout", "Place", "Room", "Thing", "draw_layout", "furnish", "on_or_in", "rooms", "write_problem"]

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from cmat_gym.core.dice import Dice
 from cmat_gym.envs.mind2web.backend import Move, Visit, act, document, look, open_visit
-from cmat_gym.envs.mind2web.dice import Dice
 from cmat_gym.envs.mind2web.dom import Element, Node, Page, is_hidden, option_value, value_of
 from cmat_gym.envs.mind2web.expert import Mind2WebExpert
 from cmat_gym.envs.mind2web.generator import BuiltinWebTasks, live_task

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from cmat_gym.core.dice import Dice
 from cmat_gym.core.errors import TaskError
 from cmat_gym.core.task import Task, TaskSource, content_hash
-from cmat_gym.envs.mind2web.dice import Dice
 from cmat_gym.envs.mind2web.records import Goal, Params
 from cmat_gym.envs.mind2web.sites.base import Errand, Site
 from cmat_gym.envs.mind2web.sites.table import SITES, open_site

@@ -11,12 +11,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from cmat_gym.core.dice import Dice
 from cmat_gym.core.env import Outcome
 from cmat_gym.core.errors import InvalidAction
 from cmat_gym.core.protocol import Call, Tool
 from cmat_gym.core.task import Score, Task
 from cmat_gym.envs.mind2web import prompts
-from cmat_gym.envs.mind2web.dice import Dice
 from cmat_gym.envs.mind2web.live import ACT_TOOL, parse_act, write_act
 from cmat_gym.envs.mind2web.play import Play
 from cmat_gym.envs.mind2web.pruning import PrunedPage, prune

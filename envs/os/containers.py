@@ -26,6 +26,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from cmat_gym.core.errors import BackendError, require
+from cmat_gym.core.sandbox.cage.cage import CHECKER_PATH, COMMAND_SUFFIXES
+from cmat_gym.core.sandbox.cage.skeleton import EPOCH, HOSTNAME
 from cmat_gym.envs.os.backend import (
     FileInfo,
     FinalState,
@@ -38,8 +40,6 @@ from cmat_gym.envs.os.backend import (
     SandboxDied,
     Script,
 )
-from cmat_gym.envs.os.cage.cage import CHECKER_PATH, COMMAND_SUFFIXES
-from cmat_gym.envs.os.cage.skeleton import EPOCH, HOSTNAME
 from cmat_gym.envs.os.shell import OUTPUT_KEPT, PREPARE, quote
 
 __all__ = ["DOCKERFILE", "IMAGE", "ContainerSandbox", "Containers", "import_root", "open_containers"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cmat_gym.envs.os.cage.skeleton import EPOCH
+from cmat_gym.core.sandbox.cage.skeleton import EPOCH
 
 __all__ = ["Dice", "Draft", "Node", "Problem"]
 

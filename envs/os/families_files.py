@@ -6,7 +6,7 @@ import gzip
 import io
 import tarfile
 
-from cmat_gym.envs.os.cage.skeleton import EPOCH
+from cmat_gym.core.sandbox.cage.skeleton import EPOCH
 from cmat_gym.envs.os.drafts import Dice, Draft, Problem
 from cmat_gym.envs.os.words import EXTENSIONS, FOLDERS, LEVELS, NAMES, TOP_FOLDERS, USERS
 

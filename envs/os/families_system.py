@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from typing import Any
 
-from cmat_gym.envs.os.cage.skeleton import EPOCH
+from cmat_gym.core.sandbox.cage.skeleton import EPOCH
 from cmat_gym.envs.os.drafts import Dice, Draft, Problem
 from cmat_gym.envs.os.families_files import new_root, scatter, sentences
 from cmat_gym.envs.os.words import EXTENSIONS, FOLDERS, GROUPS, NAMES, SERVICES, SHELLS, TOP_FOLDERS, USERS

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cmat_gym.core.dice import Dice
 from cmat_gym.core.errors import InvalidAction, TaskError, UnknownNameError
 from cmat_gym.core.task import Task
 from cmat_gym.envs.mind2web.backend import Move, Visit, act, look, open_visit
-from cmat_gym.envs.mind2web.dice import Dice
 from cmat_gym.envs.mind2web.dom import options_of
 from cmat_gym.envs.mind2web.expert import Mind2WebExpert
 from cmat_gym.envs.mind2web.generator import SIZES, BuiltinWebTasks, LiveTask, live_task, request_split

@@ -16,8 +16,8 @@ import pytest
 
 from cmat_gym.core.env import restore, snapshot
 from cmat_gym.core.errors import BackendError, ReplayError, UnknownNameError
+from cmat_gym.core.sandbox import cgroups
 from cmat_gym.envs.os import backend as backends
-from cmat_gym.envs.os import cgroups
 from cmat_gym.envs.os.backend import Limits, Sandbox
 from cmat_gym.envs.os.env import OSEnv
 from cmat_gym.envs.os.generator import FAMILIES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cmat_gym.envs.mind2web.dice import Dice
+from cmat_gym.core.dice import Dice
 from cmat_gym.envs.mind2web.records import Db, Follow, Goal, Params, Read, Stage, Submit, Turn
 from cmat_gym.envs.mind2web.sites import html
 from cmat_gym.envs.mind2web.sites.base import Errand, Form, Site, View, next_id, paged

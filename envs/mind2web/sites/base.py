@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from cmat_gym.envs.mind2web.dice import Dice
+from cmat_gym.core.dice import Dice
 from cmat_gym.envs.mind2web.records import Db, Goal, Params, Stage, facts
 from cmat_gym.envs.mind2web.sites import html
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+from cmat_gym.core.dice import Dice
 from cmat_gym.core.errors import UnknownNameError
-from cmat_gym.envs.mind2web.dice import Dice
 from cmat_gym.envs.mind2web.sites.admin import Admin
 from cmat_gym.envs.mind2web.sites.bank import Bank
 from cmat_gym.envs.mind2web.sites.base import Site

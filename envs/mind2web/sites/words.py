@@ -7,7 +7,7 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from cmat_gym.envs.mind2web.dice import Dice
+from cmat_gym.core.dice import Dice
 
 __all__ = ["TODAY", "clock", "day", "email", "money", "person", "phone", "street", "words"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from collections.abc import Collection
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -118,15 +119,15 @@ def prctl(option: int, value: int, third: int = 0) -> None:
     _check(_libc.prctl(ctypes.c_int(option), *(ctypes.c_ulong(v) for v in (value, third, 0, 0))), f"prctl {option}")
 
 
-def drop_capabilities() -> None:
+def drop_capabilities(kept: Collection[int]) -> None:
     """Give up all capabilities but the kept ones, for this process and for whatever it will execute."""
     for number in range(LAST_CAPABILITY + 1):
-        if number not in KEPT_CAPABILITIES:
+        if number not in kept:
             try:
                 prctl(PR_CAPBSET_DROP, number)
             except OSError:
                 break  # beyond the kernel's last capability
-    low = sum(1 << number for number in KEPT_CAPABILITIES)
+    low = sum(1 << number for number in kept)
     header = ctypes.create_string_buffer(struct.pack("Ii", 0x20080522, 0), 8)
     data = ctypes.create_string_buffer(struct.pack("6I", low, low, 0, 0, 0, 0), 24)
     _call("capset", header, data)

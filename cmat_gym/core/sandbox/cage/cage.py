@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import time
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 from . import seccomp, skeleton, syscalls, trees
@@ -31,14 +32,15 @@ HIDDEN = ("kcore", "keys", "key-users", "kmsg", "kallsyms", "timer_list", "sched
           "interrupts", "config.gz", "kpagecount", "kpageflags", "kpagecgroup", "vmallocinfo")  # fmt: skip
 
 
-def main(options: dict[str, Any], fds: list[int], ready: int, go: int) -> NoReturn:
+def main(kind: type[Cage], options: dict[str, Any], fds: list[int], ready: int, go: int) -> NoReturn:
     """Become PID 1 of fresh namespaces and serve until the host lets go.
 
-    `fds`: the control socket, the shell's input, output and status pipes, then files of control groups to join.
+    `fds`: the control socket, `options["pipes"]` files for the program inside, then files of control groups to join.
     """
     control = socket.socket(fileno=fds[0])
+    pipes, groups = fds[1 : 1 + options["pipes"]], fds[1 + options["pipes"] :]
     try:
-        for fd in fds[4:]:
+        for fd in groups:
             os.write(fd, b"0")
             os.close(fd)
         set_limit("NPROC", options["total_processes"])  # of all users together: counted by the new namespace
@@ -53,7 +55,7 @@ def main(options: dict[str, Any], fds: list[int], ready: int, go: int) -> NoRetu
         os.close(go)
         if os.fork():
             os._exit(0)
-        Cage(options, control).run(fds[1:4])
+        kind(options, control).run(pipes)
     except Exception as error:
         with contextlib.suppress(OSError):
             send(control, {"error": f"{type(error).__name__}: {error}"})
@@ -75,7 +77,7 @@ def set_limit(name: str, value: int) -> None:
 
 
 class Cage:
-    """What PID 1 knows."""
+    """What PID 1 of a shell machine knows; `interpreter.py` makes another kind of it."""
 
     def __init__(self, options: dict[str, Any], control: socket.socket) -> None:
         self.options = options
@@ -84,7 +86,7 @@ class Cage:
         self.filter = seccomp.build_filter()
 
     def run(self, pipes: list[int]) -> NoReturn:
-        """Build the root, start the shell and serve."""
+        """Build the root, start what runs in it, and serve."""
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
@@ -95,7 +97,7 @@ class Cage:
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         self.build_root()
         socket.sethostname(skeleton.HOSTNAME)
-        self.start_shell(pipes)
+        self.start_program(pipes)
         send(self.control, {"ok": True})
         poll = select.poll()
         poll.register(self.control, select.POLLIN)
@@ -192,7 +194,7 @@ class Cage:
 
     # Starting processes -----------------------------------------------------------------------------------------------
 
-    def start_shell(self, pipes: list[int]) -> None:
+    def start_program(self, pipes: list[int]) -> None:
         """Start the login shell; `pipes` are its input, its output and the pipe it reports the end of a command on."""
         self.shell = self.fork()
         if self.shell == 0:
@@ -222,29 +224,38 @@ class Cage:
     def become_agent(self, root: str, files: list[int], arguments: list[str], environment: dict[str, str]) -> NoReturn:
         """Never returns: lock this process into a root, take its powers away, and execute a program on these files."""
         try:
-            os.setsid()
-            syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # else the next file is not ours
-            with open("/proc/self/oom_score_adj", "w") as file:
-                file.write("500")  # where memory runs out, PID 1 is the last to go
-            syscalls.unshare(syscalls.CLONE_NEWNS)
-            syscalls.change_root(root)
-            self.limit()
-            for number, fd in enumerate(files):
-                os.dup2(fd, 100 + number)
-            for number in range(len(files)):
-                os.dup2(100 + number, number)
-            os.closerange(len(files), 65536)
-            for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
-            signal.set_wakeup_fd(-1)
-            syscalls.drop_capabilities()
-            syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-            syscalls.install_filter(self.filter)
+            self.lock_in(root, files, syscalls.KEPT_CAPABILITIES)
             os.execve(f"/usr/bin/{arguments[0]}", arguments, environment)
         except BaseException as error:
             with contextlib.suppress(OSError):
                 os.write(2, f"{type(error).__name__}: {error}\n".encode())
         os._exit(127)
+
+    def lock_in(self, root: str, files: list[int], kept: Collection[int], hidden: Collection[str] = ()) -> None:
+        """Lock this process into a root, with these files alone, and take its powers away; there is no way back.
+
+        `kept` are the capabilities it keeps within the cage, `hidden` are files below the root that are covered.
+        """
+        os.setsid()
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)  # else the next file is not ours
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")  # where memory runs out, PID 1 is the last to go
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        for path in hidden:
+            syscalls.mount("/dev/null", f"{root}{path}", flags=syscalls.MS_BIND)
+        syscalls.change_root(root)
+        for number, fd in enumerate(files):
+            os.dup2(fd, 100 + number)
+        for number in range(len(files)):
+            os.dup2(100 + number, number)
+        os.closerange(len(files), 65536)
+        self.limit()
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        syscalls.drop_capabilities(kept)
+        syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+        syscalls.install_filter(self.filter)
 
     def limit(self) -> None:
         """Limits of each process."""
@@ -259,7 +270,7 @@ class Cage:
             pid, self.shell = self.shell, 0
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.start_shell(fds)
+        self.start_program(fds)
         return {"ok": True}
 
     def do_interrupt(self, request: dict[str, Any], fds: list[int]) -> dict[str, Any]:

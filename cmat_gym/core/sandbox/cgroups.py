@@ -14,9 +14,9 @@ from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
-from cmat_gym.envs.os.backend import Limits
+from cmat_gym.core.sandbox.limits import Limits
 
-__all__ = ["Group", "hierarchies"]
+__all__ = ["Group", "hierarchies", "remove_dead"]
 
 PREFIX = "cmat-gym"
 _numbers = count()

@@ -19,12 +19,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from . import cage, skeleton, syscalls
+from . import cage, interpreter, skeleton, syscalls
 
 STAGE = "/tmp"  # covered by a file system of our own, in our own mount namespace only
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 HIGH_IDS = 1_879_048_192  # where the sandbox's ids start when root maps them: far from any account
 RANGE = 65_536
+KINDS: dict[str, type[cage.Cage]] = {"shell": cage.Cage, "python": interpreter.InterpreterCage}
 
 
 class IdRange(NamedTuple):
@@ -118,8 +119,11 @@ def open_user_namespace(ids: IdRange) -> int:
         os.waitpid(child, 0)
 
 
-def enter(root: str) -> bool:
-    """Leave the host for good; returns whether /usr can be written to (as a copy), which takes translated owners."""
+def enter(root: str, kind: str) -> bool:
+    """Leave the host for good; returns whether /usr can be written to (as a copy), which takes translated owners.
+
+    `root` is a root file system, or for an interpreter the folder of its library.
+    """
     ids = choose_ids()
     user_namespace = open_user_namespace(ids)
     source = "/usr" if root == "/" else root
@@ -136,7 +140,7 @@ def enter(root: str) -> bool:
             syscalls.mount_with_ids(f"/proc/self/fd/{base}", f"{STAGE}/base", user_namespace)
             source, translated = f"{STAGE}/base", True
         os.close(base)
-    if root != "/" and not translated:
+    if kind == "shell" and root != "/" and not translated:
         raise Refused("a root file system of its own needs root and Linux 5.19 or later")
 
     syscalls.setns(user_namespace, syscalls.CLONE_NEWUSER)
@@ -213,7 +217,7 @@ def start_cage(options: dict[str, Any], fds: Sequence[int], channel: socket.sock
     if child == 0:
         channel.close()
         os.close(go[1])
-        cage.main(options, list(fds), ready[1], go[0])
+        cage.main(KINDS[options["kind"]], options, list(fds), ready[1], go[0])
     os.close(ready[1])
     with contextlib.suppress(OSError):  # a cage that died meanwhile; its silence tells the host
         if os.read(ready[0], 1):
@@ -234,7 +238,7 @@ def main() -> None:
     os.setsid()
     try:
         options["count"] = choose_ids().length
-        translated = enter(options["root"])
+        translated = enter(options["root"], options["kind"])
     except (Refused, OSError) as error:
         channel.send(json.dumps({"error": str(error)}).encode())
         os._exit(1)
