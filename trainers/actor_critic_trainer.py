@@ -47,6 +47,9 @@ class ActorCriticTrainer(LoopTrainer):
     The CMAT rule θ_actor += α ∇log π(a_t|s_t) δ_t, θ_critic += β δ_t ∇V(s_t) is what this does with `gae_lambda=0`,
     `epochs=1`, one minibatch, and neither normalisation, nor KL, nor entropy bonus.
 
+    Equal seeds give equal curves, whatever ran before and across a resume: on CPU to the bit, with the same number of
+    threads (`torch.get_num_threads()`), as sums that are split otherwise round otherwise.
+
     Args:
         policy: The actor; it is trained in place.
         env: A registered id, or a function that builds one environment.
@@ -238,6 +241,7 @@ class ActorCriticTrainer(LoopTrainer):
             "failures": self.collector.failures,
             "sampling": self.policy.generator.get_state(),
             "minibatches": self.np_random.bit_generator.state,
+            "threads": torch.get_num_threads(),
         }
         torch.save(state, folder / self._rollouts_file)
         return folder
@@ -249,6 +253,12 @@ class ActorCriticTrainer(LoopTrainer):
         self.collector.failures = state["failures"]
         self.policy.generator.set_state(state["sampling"])
         self.np_random.bit_generator.state = state["minibatches"]
+        if state.get("threads", torch.get_num_threads()) != torch.get_num_threads():
+            logger.warning(
+                "%s was written with %d threads of torch, now there are %d: the curve goes on, but rounds differently "
+                "(OMP_NUM_THREADS sets them)",
+                folder, state["threads"], torch.get_num_threads(),
+            )  # fmt: skip
 
     @property
     def _rollouts_file(self) -> str:
