@@ -148,7 +148,7 @@ class ActorCriticTrainer(LoopTrainer):
 
     def play(self) -> tuple[list[Row], dict[str, float]]:
         """Play one rollout, and say of each of its turns how much better than expected it was."""
-        args, failures = self.args, self.collector.failures
+        args, failures, unjudged = self.args, self.collector.failures, self.collector.unjudged
         with self._training_sampling():
             if args.advantage == "group":
                 turns = args.num_envs * args.turns_per_env
@@ -164,13 +164,17 @@ class ActorCriticTrainer(LoopTrainer):
                 metrics = rollout_metrics(rollout.episodes, rollout.valid_actions[rollout.valid].tolist(), rows)
                 metrics |= {f"time/{name}": seconds for name, seconds in rollout.seconds.items()}
         if not rows:
-            raise BackendError("No turn of this iteration can be learned from: every environment failed")
+            raise BackendError(
+                "No turn of this iteration can be learned from: every environment failed, or the critic on each "
+                "action; the log has the reasons"
+            )
         if args.advantage == "token":
             self.learner.read_token_states(rows)
             refine_by_token(rows, args.token_lambda)
         if args.normalize_advantages and args.advantage != "group":  # groups have their own scale
             normalise_rows(rows)
         metrics["rollout/failures"] = float(self.collector.failures - failures)
+        metrics["rollout/unjudged"] = float(self.collector.unjudged - unjudged)
         return rows, metrics
 
     def _report(self, metrics: dict[str, float]) -> None:
@@ -233,9 +237,8 @@ class ActorCriticTrainer(LoopTrainer):
         """Read what `save_model` wrote."""
         self.policy.restore(folder)
 
-    def save_checkpoint(self) -> Path:
-        """Write a checkpoint from which training goes on exactly: also episodes, memories and generators."""
-        folder = super().save_checkpoint()
+    def save_more(self, folder: Path) -> None:
+        """What training needs to go on exactly: episodes, memories and generators."""
         state = {
             "episodes": self.collector.state(),
             "failures": self.collector.failures,
@@ -244,7 +247,6 @@ class ActorCriticTrainer(LoopTrainer):
             "threads": torch.get_num_threads(),
         }
         torch.save(state, folder / self._rollouts_file)
-        return folder
 
     def _load_rollouts(self, folder: Path) -> None:
         # Snapshots are Python objects of the worlds, so this file is a pickle: resume your own checkpoints only.
