@@ -117,10 +117,7 @@ class ServerBackend:
                 read_timeout=self._timeout + 5, local_infile=False,
                 ssl_disabled=bool(self._dsn.socket) or self._dsn.host in ("localhost", "127.0.0.1", "::1"),
             )  # fmt: skip
-        except (
-            self._driver.err.MySQLError,
-            RuntimeError,
-        ) as error:  # RuntimeError: MySQL 8's login without `cryptography`
+        except (self._driver.err.MySQLError, RuntimeError) as error:  # the latter: MySQL 8's login lacks a package
             place = self._dsn.socket or f"{self._dsn.host}:{self._dsn.port}"
             hint = _HINTS.get(error.args[0] if error.args else None, "")
             raise BackendError(f"No connection to MySQL at {place} as {user!r}: {error}{hint}") from error
