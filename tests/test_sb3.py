@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,15 @@ from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.env_util import make_vec_env
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "sb3_webshop.py"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The example sets the number of threads of the whole process; what runs after these tests gets its own back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +80,6 @@ def test_they_learn_to_shop(example: Any, algorithm: str, steps: int, score_gain
 @pytest.mark.slow
 def test_a_critic_of_ours_is_their_reward() -> None:
     """A counter that pays nothing by itself: what is learned comes from the critic alone."""
-    torch.set_num_threads(1)
 
     def likes_down(observation: str, action: str, info: Any) -> float:
         return float(action == "down")

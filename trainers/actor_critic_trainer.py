@@ -47,6 +47,9 @@ class ActorCriticTrainer(LoopTrainer):
     The CMAT rule θ_actor += α ∇log π(a_t|s_t) δ_t, θ_critic += β δ_t ∇V(s_t) is what this does with `gae_lambda=0`,
     `epochs=1`, one minibatch, and neither normalisation, nor KL, nor entropy bonus.
 
+    Equal seeds give equal curves, whatever ran before and across a resume: on CPU to the bit, with the same number of
+    threads (`torch.get_num_threads()`), as sums that are split otherwise round otherwise.
+
     Args:
         policy: The actor; it is trained in place.
         env: A registered id, or a function that builds one environment.
@@ -145,7 +148,7 @@ class ActorCriticTrainer(LoopTrainer):
 
     def play(self) -> tuple[list[Row], dict[str, float]]:
         """Play one rollout, and say of each of its turns how much better than expected it was."""
-        args, failures = self.args, self.collector.failures
+        args, failures, unjudged = self.args, self.collector.failures, self.collector.unjudged
         with self._training_sampling():
             if args.advantage == "group":
                 turns = args.num_envs * args.turns_per_env
@@ -161,13 +164,17 @@ class ActorCriticTrainer(LoopTrainer):
                 metrics = rollout_metrics(rollout.episodes, rollout.valid_actions[rollout.valid].tolist(), rows)
                 metrics |= {f"time/{name}": seconds for name, seconds in rollout.seconds.items()}
         if not rows:
-            raise BackendError("No turn of this iteration can be learned from: every environment failed")
+            raise BackendError(
+                "No turn of this iteration can be learned from: every environment failed, or the critic on each "
+                "action; the log has the reasons"
+            )
         if args.advantage == "token":
             self.learner.read_token_states(rows)
             refine_by_token(rows, args.token_lambda)
         if args.normalize_advantages and args.advantage != "group":  # groups have their own scale
             normalise_rows(rows)
         metrics["rollout/failures"] = float(self.collector.failures - failures)
+        metrics["rollout/unjudged"] = float(self.collector.unjudged - unjudged)
         return rows, metrics
 
     def _report(self, metrics: dict[str, float]) -> None:
@@ -230,17 +237,16 @@ class ActorCriticTrainer(LoopTrainer):
         """Read what `save_model` wrote."""
         self.policy.restore(folder)
 
-    def save_checkpoint(self) -> Path:
-        """Write a checkpoint from which training goes on exactly: also episodes, memories and generators."""
-        folder = super().save_checkpoint()
+    def save_more(self, folder: Path) -> None:
+        """What training needs to go on exactly: episodes, memories and generators."""
         state = {
             "episodes": self.collector.state(),
             "failures": self.collector.failures,
             "sampling": self.policy.generator.get_state(),
             "minibatches": self.np_random.bit_generator.state,
+            "threads": torch.get_num_threads(),
         }
         torch.save(state, folder / self._rollouts_file)
-        return folder
 
     def _load_rollouts(self, folder: Path) -> None:
         # Snapshots are Python objects of the worlds, so this file is a pickle: resume your own checkpoints only.
@@ -249,6 +255,12 @@ class ActorCriticTrainer(LoopTrainer):
         self.collector.failures = state["failures"]
         self.policy.generator.set_state(state["sampling"])
         self.np_random.bit_generator.state = state["minibatches"]
+        if state.get("threads", torch.get_num_threads()) != torch.get_num_threads():
+            logger.warning(
+                "%s was written with %d threads of torch, now there are %d: the curve goes on, but rounds differently "
+                "(OMP_NUM_THREADS sets them)",
+                folder, state["threads"], torch.get_num_threads(),
+            )  # fmt: skip
 
     @property
     def _rollouts_file(self) -> str:

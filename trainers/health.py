@@ -50,6 +50,17 @@ class Health:
                     f"{_CRITIC_PATIENCE} iterations: raise critic_epochs, critic_warmup or num_envs, or use "
                     "checker='separate'"
                 )
-        if metrics.get("rollout/failures", 0.0) > 0:
-            warnings.append(f"{metrics['rollout/failures']:.0f} episodes were ended by failing environments")
+        for name in ("policy", "critic"):
+            skipped = metrics.get(f"{name}/skipped_updates", 0.0)
+            if skipped > 0:
+                warnings.append(
+                    f"{skipped:.0%} of the {name}'s updates were left out, as their gradients were not finite: lower "
+                    "its learning rate, and look for rewards out of all proportion"
+                )
+        unjudged = metrics.get("rollout/unjudged", 0.0)
+        if unjudged > 0:
+            warnings.append(f"The critic failed on {unjudged:.0f} actions, and their episodes were ended")
+        if metrics.get("rollout/failures", 0.0) > unjudged:
+            failures = metrics["rollout/failures"] - unjudged
+            warnings.append(f"{failures:.0f} episodes were ended by failing environments")
         return warnings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -245,15 +246,24 @@ class Learner:
         return passed
 
     def _step(self, meters: Meters) -> None:
-        """Clip actor and critic apart, so that neither sets the other's step, and move both."""
+        """Clip actor and critic apart, so that neither sets the other's step, and move both.
+
+        A gradient that is not finite moves nothing: one such step would leave nothing but NaN behind.
+        """
         limits = {"policy": self.args.max_grad_norm, "critic": self.args.critic_max_grad_norm}
         for group in self.optimizer.param_groups:
             learning = [p for p in group["params"] if p.grad is not None]
             if learning:
                 if self.synchronise is not None:
                     self.synchronise(learning)
-                norm = nn.utils.clip_grad_norm_(learning, limits[group["name"]])
-                meters.add(f"{group['name']}/gradient_norm", float(norm))
+                norm = float(nn.utils.clip_grad_norm_(learning, limits[group["name"]]))
+                finite = math.isfinite(norm)
+                meters.add(f"{group['name']}/skipped_updates", float(not finite))
+                if finite:
+                    meters.add(f"{group['name']}/gradient_norm", norm)
+                else:
+                    for parameter in learning:
+                        parameter.grad = None
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 

@@ -7,6 +7,7 @@ exactly as many turns as asked for and nobody waits for the longest episode.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from cmat_gym.core.env import base_env, restore, snapshot
-from cmat_gym.core.errors import BackendError, describe_error
+from cmat_gym.core.errors import BackendError, UsageError, describe_error
 from cmat_gym.core.roles import Critic, Info, TokenSample
 from cmat_gym.policies.lora import LoRAPolicy
 from cmat_gym.trainers.gae import Flags, Floats, following_values
@@ -149,7 +150,8 @@ class Collector:
         self.policy = policy
         self.critic = critic
         self.critic_weight = critic_weight
-        self.failures = 0
+        self.failures = 0  # episodes that an environment or the critic ended
+        self.unjudged = 0  # actions the critic failed on
         self._seats: list[_Seat] = []
         for env_seed in np.random.SeedSequence(seed).generate_state(num_envs):
             env = make()
@@ -252,7 +254,23 @@ class Collector:
     def _review(self, observations: Sequence[str], actions: Sequence[str], infos: Sequence[Info]) -> list[float] | None:
         if self.critic is None:
             return None
-        return [review.reward for review in self.critic.review(observations, actions, infos)]
+        try:
+            rewards = [review.reward for review in self.critic.review(observations, actions, infos)]
+        except Exception as error:
+            logger.warning("The critic failed and is asked for each action alone: %s", describe_error(error))
+            rewards = [self._review_one(*turn) for turn in zip(observations, actions, infos, strict=True)]
+        if len(rewards) != len(actions):
+            raise UsageError(f"The critic gave {len(rewards)} reviews for {len(actions)} actions")
+        return rewards
+
+    def _review_one(self, observation: str, action: str, info: Info) -> float:
+        """The critic's reward; NaN where it fails, which ends the episode as a failing environment would."""
+        assert self.critic is not None
+        try:
+            return float(self.critic.review([observation], [action], [info])[0].reward)
+        except Exception as error:
+            logger.warning("The critic failed on task %s: %s", info.get("task_id"), describe_error(error))
+            return math.nan
 
     def _step(
         self, seat: _Seat, action: str, bonus: float | None, record: _Record, episodes: list[Episode]
@@ -270,7 +288,13 @@ class Collector:
             return last
         reward = float(reward)
         if bonus is not None:
+            self.unjudged += not math.isfinite(bonus)
             reward = (1 - self.critic_weight) * reward + self.critic_weight * bonus
+        if not math.isfinite(reward):  # one such number would turn every weight into NaN
+            logger.warning("Task %s ended: the reward of a turn is %s", seat.info.get("task_id"), reward)
+            last = (seat.observation, seat.info)
+            self._fail(seat, record)
+            return last
         seat.observation, seat.info = observation, info
         seat.episode_return += reward
         seat.turns += 1

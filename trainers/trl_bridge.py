@@ -7,19 +7,22 @@ and random state) and leaves the training loop itself to the subclass.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import PrinterCallback, TrainerState
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 from trl.trainer.base_config import _BaseConfig
 from trl.trainer.base_trainer import _BaseTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
-from cmat_gym.core.errors import UsageError
+from cmat_gym.core.errors import BackendError, UsageError, describe_error
 
 __all__ = ["LoopTrainer", "QuietSFTTrainer", "TRLConfig"]
+
+_STAGING = ".checkpoint-being-written"
 
 TRLConfig: Any = _BaseConfig
 """The dataclass TRL's own configurations derive from."""
@@ -46,6 +49,7 @@ class LoopTrainer(_NoTelemetry, _BaseTrainer):  # type: ignore[misc]
     control: Any
     state: Any
     optimizer: Any
+    _staging: Path | None = None  # while a checkpoint is written
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As for any Trainer; what is logged goes to the reporting integrations, not to the standard output."""
@@ -93,10 +97,48 @@ class LoopTrainer(_NoTelemetry, _BaseTrainer):  # type: ignore[misc]
         self.control = self.callback_handler.on_step_end(self.args, self.state, self.control)
 
     def save_checkpoint(self) -> Path:
-        """Write `checkpoint-<iteration>`: weights, optimizer, scheduler, random state, trainer state."""
-        self._save_checkpoint(self.model, trial=None)
+        """Write `checkpoint-<iteration>`: weights, optimizer, scheduler, random state, trainer state, and `save_more`.
+
+        It is written beside its place and moved there whole. A process that is killed on the way, or a disk that is
+        full, leaves the checkpoints before it as they are.
+
+        Raises:
+            BackendError: It cannot be written.
+        """
+        name = f"checkpoint-{self.state.global_step}"
+        output, staging = Path(self.args.output_dir), Path(self.args.output_dir) / _STAGING
+        try:
+            if self.args.should_save:
+                shutil.rmtree(staging, ignore_errors=True)  # what a killed process left
+            self.accelerator.wait_for_everyone()
+            self._staging = staging
+            self._save_checkpoint(self.model, trial=None)
+            self.save_more(staging / name)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                shutil.rmtree(output / name, ignore_errors=True)
+                (staging / name).replace(output / name)
+                rotate_checkpoints(
+                    str(output), self.args.save_total_limit, self.state.best_model_checkpoint, use_mtime=True
+                )
+        except Exception as error:  # torch, safetensors and Python each have their own for a full disk
+            last = get_last_checkpoint(output) if output.is_dir() else None
+            raise BackendError(
+                f"{output / name} cannot be written ({describe_error(error)}). The last checkpoint is {last}: make "
+                "room, then go on from it with resume_from_checkpoint=True"
+            ) from error
+        finally:
+            self._staging = None
+            if self.args.should_save:
+                shutil.rmtree(staging, ignore_errors=True)
         self.control = self.callback_handler.on_save(self.args, self.state, self.control)
-        return Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        return output / name
+
+    def save_more(self, folder: Path) -> None:
+        """Write what else the subclass needs to go on exactly."""
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._staging or super()._get_output_dir(trial))
 
     def end(self) -> None:
         """Tell the callbacks that training has ended."""

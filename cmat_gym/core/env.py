@@ -7,17 +7,17 @@ worlds share: choosing the task, parsing, the turn limit, the reward, `info`, sn
 from __future__ import annotations
 
 import abc
-import hashlib
-import json
 import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, ClassVar, NamedTuple, NoReturn, SupportsIndex, cast
 
 import gymnasium as gym
 
 from cmat_gym.core import prompts
+from cmat_gym.core.canonical import canonical_json
 from cmat_gym.core.errors import InvalidAction, UsageError, choose
 from cmat_gym.core.protocol import PROTOCOLS, Call, Tool, format_tool_call, parse_tool_call, split_thought
 from cmat_gym.core.spaces import FreeText
@@ -26,7 +26,6 @@ from cmat_gym.core.task import Score, Task, TaskSequence, TaskSource
 __all__ = ["REWARDS", "Outcome", "Snapshot", "TextEnv", "base_env", "restore", "snapshot"]
 
 REWARDS = ("outcome", "progress")
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False).encode
 MAX_ACTION_LENGTH = 1 << 16  # characters of an action that are read; longer ones are refused as an observation
 
 
@@ -115,7 +114,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         self._closed = False
         self._observation = ""
         self._potential = 0.0
-        self._key_prefix = b""
+        self._key_prefix = ""
 
     # What a world fills in -------------------------------------------------------------------------------------------
 
@@ -173,7 +172,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         if admissible is None:
             return None
         write = format_tool_call if self.protocol == "tools" else self._render
-        return [write(call) for call in admissible]
+        return list(map(write, admissible))
 
     def _refused(self, reason: str, observation: str) -> str:
         """What the agent reads after an action that was refused."""
@@ -203,7 +202,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         self._observation = self._begin(task)
         self._task, self._turn, self._finished = task, 0, False
         self._turn_limit = self._max_turns or task.max_turns
-        self._key_prefix = task.content_hash().encode()
+        self._key_prefix = task.content_hash()
         self._potential = self._compute_potential()
         return self._observation, self._info(self._score(), valid=True)
 
@@ -311,7 +310,7 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         self._begin(snapshot.task)
         self._set_state(snapshot.state)
         if snapshot.task is not self._task:  # hashing a task costs more than all the rest
-            self._key_prefix = snapshot.task.content_hash().encode()
+            self._key_prefix = snapshot.task.content_hash()
         self._task, self._turn, self._finished = snapshot.task, snapshot.turn, snapshot.finished
         self._turn_limit = self._max_turns or snapshot.task.max_turns
         self._observation = snapshot.observation
@@ -321,9 +320,10 @@ class TextEnv(gym.Env[str, str], abc.ABC):
 
     def state_key(self) -> str:
         """Hash of the task, the turn and the world's true state: equal keys mean the same future."""
-        digest = hashlib.blake2b(self._key_prefix, digest_size=16)
-        digest.update(f"{self._turn}/{self._turn_limit}/{_canonical(self._get_state())}".encode())
-        return digest.hexdigest()
+        state = canonical_json(self._get_state())
+        return blake2b(
+            f"{self._key_prefix}{self._turn}/{self._turn_limit}/{state}".encode(), digest_size=16
+        ).hexdigest()
 
     # The template's own steps ---------------------------------------------------------------------------------------
 

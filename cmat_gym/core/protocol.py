@@ -82,9 +82,10 @@ def split_thought(text: str) -> tuple[str, str]:
     """
     match = _ACTION.search(text) if "Action:" in text else None  # the plain search costs a tenth
     if match is None:
-        if text.lstrip().startswith("Thought:"):
+        action = text.strip()
+        if action.startswith("Thought:"):
             raise InvalidAction(prompts.NO_ACTION_LINE)
-        return "", text.strip()
+        return "", action
     action = text[match.end() :]
     if _HEADER.search(action):
         raise InvalidAction(prompts.MORE_THAN_ONE_ACTION)

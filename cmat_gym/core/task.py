@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import abc
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, overload
 
+from cmat_gym.core.canonical import canonical_json
 from cmat_gym.core.errors import TaskError, UnknownNameError
 
 __all__ = ["Manifest", "Score", "Task", "TaskSequence", "TaskSource", "content_hash"]
@@ -16,8 +16,7 @@ __all__ = ["Manifest", "Score", "Task", "TaskSequence", "TaskSource", "content_h
 
 def content_hash(value: object) -> str:
     """SHA-256 (hex) of a JSON-able value in canonical form: sorted keys, no spaces, ASCII escapes."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 class Score(NamedTuple):

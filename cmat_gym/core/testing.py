@@ -43,7 +43,7 @@ class CounterTasks(TaskSource):
         )
 
 
-_CALLS = [Call("up"), Call("down"), Call("stop")]
+_CALLS = {name: Call(name) for name in ("up", "down", "stop")}
 
 
 class CounterEnv(TextEnv):
@@ -66,9 +66,10 @@ class CounterEnv(TextEnv):
         return f"{task.instruction} It shows {self.count}."
 
     def _parse(self, action: str) -> Call:
-        if action not in self._tool_table:
+        call = _CALLS.get(action)
+        if call is None:
             raise InvalidAction("say up, down or stop.")
-        return Call(action)
+        return call
 
     def _apply(self, call: Call) -> Outcome:
         if call.name == "stop":
@@ -87,7 +88,7 @@ class CounterEnv(TextEnv):
         self.count, self.target = state
 
     def _admissible(self) -> list[Call]:
-        return _CALLS
+        return list(_CALLS.values())
 
     def _render(self, call: Call) -> str:
         return call.name

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate, chain
-from typing import Any, Literal, TypeAlias, cast
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple, TypeAlias, cast
 
 import gymnasium as gym
 import numpy as np
@@ -23,6 +23,7 @@ Mode: TypeAlias = Literal["sync", "threads", "processes"]
 MODES = ("sync", "threads", "processes")
 Observations: TypeAlias = tuple[str, ...]
 Flags: TypeAlias = npt.NDArray[np.bool_]
+_OBJECT = np.dtype(object)
 
 
 class TextVectorEnv(VectorEnv[Observations, Sequence[str], npt.NDArray[Any]]):
@@ -97,7 +98,8 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], npt.NDArray[Any]]):
         self.observation_space = gym.spaces.Tuple([first.observation_space] * self.num_envs)
         self.action_space = gym.spaces.Tuple([first.action_space] * self.num_envs)
         self._opened = False
-        self._observations: list[str] = [""] * self.num_envs
+        self._observations: Observations = ("",) * self.num_envs
+        self._waits = autoreset_mode is AutoresetMode.DISABLED  # for the caller to reset what has finished
         self._finished: Flags = np.zeros(self.num_envs, dtype=np.bool_)
 
     def reset(
@@ -127,12 +129,12 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], npt.NDArray[Any]]):
             seeds = self._per_env("seed", list(seed))
         orders = [pair if chosen else None for pair, chosen in zip(zip(seeds, tasks, strict=True), mask, strict=True)]
         openings: list[Opening | None] = list(chain(*self._ask("reset", [(part,) for part in self._split(orders)])))
-        for index, opening in enumerate(openings):
-            if opening is not None:
-                self._observations[index] = opening[0]
+        self._observations = tuple(
+            old if opening is None else opening[0] for old, opening in zip(self._observations, openings, strict=True)
+        )
         self._finished = self._finished & ~mask
         self._opened = self._opened or bool(mask.all())
-        return tuple(self._observations), batch_infos([None if opening is None else opening[1] for opening in openings])
+        return self._observations, batch_infos([None if opening is None else opening[1] for opening in openings])
 
     def step(
         self, actions: Sequence[str]
@@ -146,9 +148,10 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], npt.NDArray[Any]]):
         self._check_actions(actions)
         transitions = chain(*self._ask("step", [(part,) for part in self._split(actions)]))
         observations, rewards, terminations, truncations, infos = zip(*transitions, strict=True)
-        self._observations = list(observations)
+        self._observations = observations
         terminated, truncated = np.array(terminations, dtype=np.bool_), np.array(truncations, dtype=np.bool_)
-        self._finished = terminated | truncated
+        if self._waits:
+            self._finished = terminated | truncated
         return observations, np.array(rewards, dtype=np.float64), terminated, truncated, batch_infos(infos)
 
     def render(self) -> tuple[Any, ...] | None:
@@ -183,6 +186,9 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], npt.NDArray[Any]]):
 
     def _ask(self, command: str, args: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Let all crews work at the same time; one result per crew, and the first error after all have answered."""
+        if len(self._crews) == 1:
+            self._crews[0].begin(command, *args[0])
+            return [self._crews[0].finish()]
         for crew, own in zip(self._crews, args, strict=True):
             crew.begin(command, *own)
         results: list[Any] = []
@@ -231,7 +237,7 @@ class TextVectorEnv(VectorEnv[Observations, Sequence[str], npt.NDArray[Any]]):
         for action in actions:
             if not isinstance(action, str):
                 raise UsageError(f"An action is a string, got {type(action).__name__}: {action!r}")
-        if self.autoreset_mode is AutoresetMode.DISABLED and self._finished.any():
+        if self._waits and self._finished.any():
             raise UsageError(
                 f"Environments {np.flatnonzero(self._finished).tolist()} have finished: "
                 "call reset(options={'reset_mask': …}) before step() (autoreset is disabled)"
@@ -244,8 +250,11 @@ def batch_infos(infos: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
     if None not in infos:
         rows = cast("Sequence[dict[str, Any]]", infos)
         names = tuple(rows[0])
-        if list(map(tuple, rows)).count(names) == count:
-            return _batch_alike(names, rows, count)
+        if len(names) > 1 and list(map(len, rows)).count(len(names)) == count:
+            try:
+                return _batch_alike(names, rows, count)
+            except KeyError:  # as many keys, but not the same ones
+                pass
     batched: dict[str, Any] = {}
     for name in dict.fromkeys(name for info in infos for name in info or ()):
         mask = np.array([info is not None and name in info for info in infos])
@@ -255,13 +264,12 @@ def batch_infos(infos: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
 
 
 def _batch_alike(names: tuple[str, ...], rows: Sequence[dict[str, Any]], count: int) -> dict[str, Any]:
-    """The usual case, made to be fast: every environment has the same keys in the same order."""
-    everyone = _everyone(count)
-    batched: dict[str, Any] = {}
-    for name, values in zip(names, zip(*map(dict.values, rows), strict=True), strict=True):
+    """The usual case, made to be fast: every environment has the same keys, of which there are several."""
+    layout = _layout(names, count)
+    batched = layout.blank.copy()
+    for name, values in zip(names, zip(*map(layout.pick, rows)), strict=True):  # noqa: B905 - all are equally long
         kind = type(values[0])
-        batched[name] = np.fromiter(values, object, count) if kind is str or kind is list else _column(values)
-        batched["_" + name] = everyone
+        batched[name] = np.fromiter(values, _OBJECT, count) if kind is str or kind is list else _column(values)
     return batched
 
 
@@ -269,13 +277,15 @@ def _column(values: Sequence[Any]) -> Any:
     """The values of one key: numbers and arrays become an array, dicts a dict of arrays, the rest objects."""
     kind = type(values[0])
     if kind is bool or kind is float or kind is int or issubclass(kind, np.ndarray | np.number):
-        with suppress(ValueError):  # arrays of different shapes
+        try:
             array = np.array(values)
-            if array.dtype.kind in "biuf":
-                return array
+        except ValueError:  # arrays of different shapes
+            return np.fromiter(values, _OBJECT, len(values))
+        if array.dtype.kind in "biuf":
+            return array
     elif all(isinstance(value, dict) for value in values):
         return batch_infos(values)
-    return np.fromiter(values, object, len(values))
+    return np.fromiter(values, _OBJECT, len(values))
 
 
 def _spread(values: Sequence[Any], mask: Flags) -> Any:
@@ -289,11 +299,19 @@ def _spread(values: Sequence[Any], mask: Flags) -> Any:
     return column
 
 
+class _Layout(NamedTuple):
+    """What batches with the same keys have in common."""
+
+    pick: Callable[[dict[str, Any]], tuple[Any, ...]]  # the values of one info, in the order of the keys
+    blank: dict[str, Any]  # every key and its mask, which is one for all and read-only; to be copied and filled in
+
+
 @lru_cache(maxsize=64)
-def _everyone(count: int) -> Flags:
+def _layout(names: tuple[str, ...], count: int) -> _Layout:
     mask = np.ones(count, dtype=np.bool_)
     mask.flags.writeable = False
-    return mask
+    blank = {key: value for name in names for key, value in ((name, None), ("_" + name, mask))}
+    return _Layout(itemgetter(*names), blank)
 
 
 def _autoreset(mode: AutoresetMode | str) -> AutoresetMode:

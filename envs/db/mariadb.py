@@ -23,7 +23,7 @@ INSTALLERS = ("mariadb-install-db", "mysql_install_db")
 PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/libexec", "/usr/bin", "/usr/local/bin")
 BOOT_SECONDS = 30
 SETTINGS = (
-    "--skip-networking", "--skip-log-bin", "--skip-name-resolve", "--performance-schema=OFF", "--sql-mode=",
+    "--skip-log-bin", "--skip-name-resolve", "--performance-schema=OFF", "--sql-mode=",
     "--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci", "--group-concat-max-len=1024",
     "--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0",
     "--local-infile=0", "--secure-file-priv=/dev/null", "--max-connections=300", "--lower-case-table-names=0",
@@ -50,11 +50,14 @@ def is_installed() -> bool:
 class PrivateServer:
     """One running server. `socket` is where it listens; its superuser is `root` without a password.
 
+    Args:
+        port: A port of the loopback interface to listen at as well; None for the socket alone.
+
     Raises:
         BackendError: MariaDB is not installed, or does not start.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int | None = None) -> None:
         server, installer = _find(SERVERS), _find(INSTALLERS)
         if server is None or installer is None:
             raise BackendError(
@@ -70,12 +73,14 @@ class PrivateServer:
         scratch = self.folder / "tmp"  # two servers that start at once must not share one
         scratch.mkdir()
         user = self._unprivileged_user()
+        network = ("--skip-networking",) if port is None else ("--bind-address=127.0.0.1", f"--port={port}")
         common = ("--no-defaults", *user, f"--datadir={self.folder / 'data'}", f"--tmpdir={scratch}", *STORAGE)
         try:
             self._run(
                 installer, *common, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"
             )
-            self._start(server, *common, f"--socket={self.socket}", f"--pid-file={self.folder / 'pid'}", *SETTINGS)
+            here = (f"--socket={self.socket}", f"--pid-file={self.folder / 'pid'}")
+            self._start(server, *common, *network, *here, *SETTINGS)
         except BaseException:
             self.stop()
             raise

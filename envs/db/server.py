@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -28,6 +28,11 @@ PRIVILEGES = "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, EXECUT
 _READING = re.compile(r"[\s(]*(select|show|describe|desc|explain|help|use)\b", re.IGNORECASE)
 _LOST = {0, 1927, 2006, 2013, 2014, 2055}
 MAX_STATEMENT = 1 << 16
+_HINTS: Mapping[object, str] = {  # the way out, by MySQL's number
+    1045: ". Are user and password of the DSN right, and may the account log in from this machine?",
+    1130: ". The server takes no connections from this machine",
+    2003: ". Is the server running, and does it listen at this address?",
+}
 
 
 class DSN(NamedTuple):
@@ -59,8 +64,11 @@ def parse_dsn(text: str) -> DSN:
         or not port
         or parts.path.strip("/")
     ):
-        shown = re.sub(r":[^:@/]*@", ":…@", text)
-        raise UsageError(f"{shown!r} is no DSN: write mysql://user:password@host:3306, without a database name")
+        shown = re.sub(r"(//[^:/]*):.*@", r"\1:…@", text)
+        raise UsageError(
+            f"{shown!r} is no DSN: write mysql://user:password@host:3306, special letters of user and password as %40 "
+            "and so on, and without a database, as every episode gets one of its own"
+        )
     return DSN(
         parts.hostname,
         port,
@@ -109,9 +117,10 @@ class ServerBackend:
                 read_timeout=self._timeout + 5, local_infile=False,
                 ssl_disabled=bool(self._dsn.socket) or self._dsn.host in ("localhost", "127.0.0.1", "::1"),
             )  # fmt: skip
-        except self._driver.err.MySQLError as error:
+        except (self._driver.err.MySQLError, RuntimeError) as error:  # the latter: MySQL 8's login lacks a package
             place = self._dsn.socket or f"{self._dsn.host}:{self._dsn.port}"
-            raise BackendError(f"No connection to MySQL at {place} as {user!r}: {error}") from error
+            hint = _HINTS.get(error.args[0] if error.args else None, "")
+            raise BackendError(f"No connection to MySQL at {place} as {user!r}: {error}{hint}") from error
 
     def _create_account(self) -> None:
         host = "localhost" if self._dsn.socket else "%"

@@ -19,10 +19,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from cmat_gym.envs.kg.arrays import EMPTY, Nodes
 from cmat_gym.envs.kg.files import open_graph
 from cmat_gym.envs.kg.ontology import Ontology
 from cmat_gym.envs.kg.programs import Program
-from cmat_gym.envs.kg.store import EMPTY, Graph, Nodes
+from cmat_gym.envs.kg.store import Graph
 
 __all__ = ["GraphBackend", "KGBackend", "open_backend"]
 

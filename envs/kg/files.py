@@ -25,7 +25,8 @@ from urllib.parse import quote, unquote
 from cmat_gym.core.cache import cache_folder
 from cmat_gym.core.errors import TaskError
 from cmat_gym.envs.kg.ontology import Ontology, Role
-from cmat_gym.envs.kg.store import Graph, GraphData
+from cmat_gym.envs.kg.packing import FORMAT, GraphData
+from cmat_gym.envs.kg.store import Graph
 
 __all__ = ["FREEBASE", "SHIPPED", "TYPE", "iri", "open_graph", "read_graph", "write_triples"]
 
@@ -63,7 +64,7 @@ def open_graph(path: str | Path | None = None) -> Graph:
 def _open(path: Path) -> Graph:
     files = _files(path)
     digest = _digest(files)
-    folder = cache_folder() / f"kg-graph{Graph.FORMAT}-{digest[:32]}"
+    folder = cache_folder() / f"kg-graph{FORMAT}-{digest[:32]}"
     if folder.exists():
         try:
             return Graph.load(folder)

@@ -19,9 +19,9 @@ import numpy as np
 
 from cmat_gym.core.errors import TaskError, UnknownNameError
 from cmat_gym.core.task import Task, TaskSource
+from cmat_gym.envs.kg.arrays import Nodes
 from cmat_gym.envs.kg.backend import GraphBackend
 from cmat_gym.envs.kg.programs import Program, both, canonical, entity, follow, superlative, tally
-from cmat_gym.envs.kg.store import Nodes
 from cmat_gym.envs.kg.tools import type_of
 from cmat_gym.envs.kg.wording import Wording
 

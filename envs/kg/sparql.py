@@ -25,7 +25,8 @@ from cmat_gym.envs.kg.programs import Program
 __all__ = ["Queries", "SparqlBackend"]
 
 XSD_DATES = ("dateTime", "date", "gYear", "gYearMonth")
-_ENGLISH = 'FILTER(!isLiteral(?x) || lang(?x) = "" || langMatches(lang(?x), "en"))'
+# AgentBench's rule on languages. COALESCE, as Virtuoso (7.2) gives a number no language where SPARQL says an empty one.
+_ENGLISH = 'FILTER(COALESCE(lang(?x), "") = "" || langMatches(lang(?x), "en"))'
 
 
 class SparqlBackend:

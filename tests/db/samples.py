@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from cmat_gym.envs.db.dialect.engine import Table
 
 ON_MARIADB = "cmat-test/DBOnMariaDB-v0"
@@ -18,3 +20,12 @@ BOATS = Table(
     ),
 )
 CREW = Table("crew", ("Name", "Boat", "Age"), (("ada", "HERON", "30"), ("bo", "heron", "41"), ("cy", "Wren", "29")))
+
+USER, PASSWORD = "gym keeper", "p@ss:w/rd%?"  # letters that a DSN has to escape
+
+
+class Reachable(NamedTuple):
+    """A server with a port on loopback, and the DSN of an account on it that may create schemas and accounts."""
+
+    dsn: str
+    port: int

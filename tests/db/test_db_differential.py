@@ -16,25 +16,25 @@ KNOWN = {"equal texts stand for each other", "order within equal keys"}
 """Differences in what MySQL leaves open: which of several equal texts is shown, or comes first."""
 
 
-def test_generated_statements_agree(mariadb: Backend) -> None:
+def test_generated_statements_agree(server: Backend) -> None:
     chance, ours = random.Random(20), Engine("mariadb")
     different = []
     for number in range(300):
         if number % 20 == 0 or (different and not different[-1][0]):
             tables = sample_tables(chance)
             ours.load("db", tables)
-            mariadb.load("db", tables)
-        verdict = compare(ours, mariadb, Grammar(chance).statement())
+            server.load("db", tables)
+        verdict = compare(ours, server, Grammar(chance).statement())
         if not verdict.agrees:
             different.append(verdict)
-            mariadb.load("db", tables)
+            server.load("db", tables)
             ours.load("db", tables)
     unknown = [verdict for verdict in different if verdict.kind not in KNOWN]
     assert len(different) <= 3, different
     assert len(unknown) <= 1, unknown
 
 
-def test_hypothesis_finds_no_difference(mariadb: Backend) -> None:
+def test_hypothesis_finds_no_difference(server: Backend) -> None:
     """Where it does, it shrinks the statement."""
     ours = Engine("mariadb")
 
@@ -43,25 +43,25 @@ def test_hypothesis_finds_no_difference(mariadb: Backend) -> None:
     def run(chance: random.Random) -> None:
         tables = sample_tables(chance)
         ours.load("db", tables)
-        mariadb.load("db", tables)
-        verdict = compare(ours, mariadb, Grammar(chance).statement())
+        server.load("db", tables)
+        verdict = compare(ours, server, Grammar(chance).statement())
         assert verdict.agrees or verdict.kind in KNOWN, verdict
 
     run()
 
 
-def test_the_comparison_sees_differences(mariadb: Backend) -> None:
+def test_the_comparison_sees_differences(server: Backend) -> None:
     """A comparison that can only agree proves nothing."""
     tables = sample_tables(random.Random(1))
     ours = Engine("mariadb")
     ours.load("db", tables)
-    mariadb.load("db", tables)
-    assert compare(ours, mariadb, "SELECT Name FROM teams").agrees
+    server.load("db", tables)
+    assert compare(ours, server, "SELECT Name FROM teams").agrees
     ours.execute("UPDATE teams SET Name = 'other'")
-    assert compare(ours, mariadb, "SELECT Name FROM teams").kind == "result"
-    assert compare(ours, mariadb, "UPDATE teams SET City = 'x' WHERE 1 = 0").kind == "table"
+    assert compare(ours, server, "SELECT Name FROM teams").kind == "result"
+    assert compare(ours, server, "UPDATE teams SET City = 'x' WHERE 1 = 0").kind == "table"
     ours.execute("DROP TABLE teams")
-    assert compare(ours, mariadb, "SELECT Name FROM teams").kind == "error"
+    assert compare(ours, server, "SELECT Name FROM teams").kind == "error"
 
 
 WORDS = (

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from kg_servers import SERVERS, Service
 
 from cmat_gym.envs.kg.backend import GraphBackend, open_backend
-from cmat_gym.envs.kg.files import write_triples
 from cmat_gym.envs.kg.store import Graph
 
 
@@ -26,43 +18,14 @@ def backend() -> GraphBackend:
     return open_backend()
 
 
-@pytest.fixture(scope="session")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Graph], str]]:
-    """Loads a graph into an Oxigraph server of its own and gives the address of its SPARQL service."""
-    program = shutil.which("oxigraph", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if program is None:
-        pytest.skip("the server 'oxigraph' is not installed: pip install 'cmat-gym[sparql]'")
-    servers: list[subprocess.Popen[bytes]] = []
-
-    def start(graph: Graph) -> str:
-        folder = tmp_path_factory.mktemp("oxigraph")
-        write_triples(graph, folder / "graph.nt")
-        store = str(folder / "store")
-        load = [program, "load", "--location", store, "--file", str(folder / "graph.nt")]
-        subprocess.run(load, check=True, capture_output=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [program, "serve-read-only", "--location", store, "--bind", f"127.0.0.1:{port}"]
-        servers.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        _wait(f"http://127.0.0.1:{port}/query?query=ASK%20%7B%7D", servers[-1])
-        return f"http://127.0.0.1:{port}/query"
-
-    yield start
-    for server in servers:
-        server.terminate()
-        server.wait(timeout=20)
-
-
-def _wait(address: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
-        assert server.poll() is None, "the server ended"
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except urllib.error.URLError:
-            time.sleep(0.05)
-    raise AssertionError("the server did not start")
+@pytest.fixture(scope="session", params=["oxigraph", pytest.param("virtuoso", marks=pytest.mark.slow)])
+def serve(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Graph], Service]]:
+    """Loads a graph into a real SPARQL server and says where it can be asked."""
+    server = SERVERS[request.param](tmp_path_factory.mktemp(request.param))
+    yield server.add
+    server.close()
 
 
 TOWNS = """

@@ -20,8 +20,8 @@ from cmat_gym.core.errors import TaskError, UnknownNameError
 from cmat_gym.envs.kg.backend import GraphBackend, open_backend
 from cmat_gym.envs.kg.files import SHIPPED, read_graph
 from cmat_gym.envs.kg.generator import CURRICULUM, LEVELS, BuiltinKGTasks, Question
+from cmat_gym.envs.kg.packing import GraphData
 from cmat_gym.envs.kg.programs import Program, canonical
-from cmat_gym.envs.kg.store import GraphData
 from cmat_gym.envs.kg.wording import Wording
 
 SIZES = {"train": 400, "dev": 500, "test": 500}

@@ -14,6 +14,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+from kg_servers import Service
 
 from cmat_gym.core.conformance import play_expert
 from cmat_gym.core.env import base_env
@@ -31,16 +32,21 @@ KG = "cmat/KG-v0"
 TASKS = 15  # of each split; benchmarks/kg.py compares whole panels
 
 
+def ask(service: Service, like: GraphBackend) -> SparqlBackend:
+    """The backend that asks a server, with another one's vocabulary."""
+    return SparqlBackend(service.endpoint, like.ontology, default_graph=service.default_graph)
+
+
 @pytest.fixture(scope="module")
-def endpoint(serve: Callable[[Graph], str], backend: GraphBackend) -> str:
+def service(serve: Callable[[Graph], Service], backend: GraphBackend) -> Service:
     """A server with the shipped graph."""
     return serve(backend.graph)
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
-def test_the_same_tasks_have_the_same_answers(endpoint: str, backend: GraphBackend, split: str) -> None:
+def test_the_same_tasks_have_the_same_answers(service: Service, backend: GraphBackend, split: str) -> None:
     """Of every part of every program: what it stands for, and what is listed of it."""
-    server = SparqlBackend(endpoint, backend.ontology)
+    server = ask(service, backend)
     tasks = BuiltinKGTasks(backend)
     compared = 0
     for index in range(TASKS):
@@ -55,11 +61,11 @@ def test_the_same_tasks_have_the_same_answers(endpoint: str, backend: GraphBacke
     assert compared > 2 * TASKS
 
 
-def test_an_episode_reads_the_same(endpoint: str) -> None:
+def test_an_episode_reads_the_same(service: Service) -> None:
     """The expert's episodes, observation by observation, in both protocols."""
     for protocol in ("text", "tools"):
         here = gym.make(KG, split="test", protocol=protocol, memory=None)
-        there = gym.make(KG, split="test", protocol=protocol, memory=None, endpoint=endpoint)
+        there = gym.make(KG, split="test", protocol=protocol, memory=None, **service._asdict())
         assert isinstance(there.unwrapped, KGEnv)
         assert isinstance(there.unwrapped.graph, SparqlBackend)
         for index in range(10):
@@ -99,9 +105,9 @@ PROGRAMS = [
 
 
 @pytest.fixture(scope="module")
-def both(serve: Callable[[Graph], str], towns: GraphBackend) -> tuple[GraphBackend, SparqlBackend]:
+def both(serve: Callable[[Graph], Service], towns: GraphBackend) -> tuple[GraphBackend, SparqlBackend]:
     """The towns in memory and at a server."""
-    return towns, SparqlBackend(serve(towns.graph), towns.ontology)
+    return towns, ask(serve(towns.graph), towns)
 
 
 @pytest.mark.parametrize("text", PROGRAMS)
@@ -114,12 +120,12 @@ def test_every_operation_means_the_same(both: tuple[GraphBackend, SparqlBackend]
         assert there.attributes(program) == here.attributes(program)
 
 
-def test_odd_names_reach_the_server_as_they_are(serve: Callable[[Graph], str], tmp_path: Path) -> None:
+def test_odd_names_reach_the_server_as_they_are(serve: Callable[[Graph], Service], tmp_path: Path) -> None:
     """Names that no address may hold, and ones that would end a query early."""
     path = tmp_path / "odd.tsv"
     path.write_text('a "b"> ?x\trel (of) ünïcode\tc\\d } UNION {\n<e>\tgeo.x/y\tf%20g\n')
     here = open_backend(path)
-    there = SparqlBackend(serve(here.graph), here.ontology)
+    there = ask(serve(here.graph), here)
     starts = [entity(here.graph.id(number)) for number in range(len(here.graph))]
     for start in starts:
         assert there.relations(start) == here.relations(start)

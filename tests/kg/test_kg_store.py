@@ -21,8 +21,9 @@ from cmat_gym.core.errors import TaskError
 from cmat_gym.envs.kg.backend import GraphBackend, open_backend
 from cmat_gym.envs.kg.files import SHIPPED, open_graph, read_graph, write_triples
 from cmat_gym.envs.kg.ontology import Ontology, Role
+from cmat_gym.envs.kg.packing import FORMAT, GraphData
 from cmat_gym.envs.kg.programs import entity, follow
-from cmat_gym.envs.kg.store import Graph, GraphData
+from cmat_gym.envs.kg.store import Graph
 
 SUBJECTS = [f"m.{letter}" for letter in "abcdefgh"]
 RELATIONS = ["geo.x.p", "geo.x.q", "geo.y.r"]
@@ -202,7 +203,7 @@ def test_a_damaged_copy_in_the_cache_is_made_again(tmp_path: Path, monkeypatch: 
 
     files._open.cache_clear()
     assert len(open_graph(paths[0])) == 2
-    assert json.loads((folder / "graph.json").read_text())["format"] == Graph.FORMAT
+    assert json.loads((folder / "graph.json").read_text())["format"] == FORMAT
 
 
 def test_fb15k237(data_file: Callable[[str], Path]) -> None:

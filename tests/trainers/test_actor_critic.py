@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -147,6 +148,21 @@ def test_equal_seeds_give_equal_curves(run: Callable[..., ActorCriticTrainer], s
     other = run(seed=1, **settings)
     other.train()
     assert curves(first) != curves(other)
+
+
+def test_curves_do_not_depend_on_what_ran_before(run: Callable[..., ActorCriticTrainer]) -> None:
+    """The global generators, of which anything may have drawn, and memory that others have used."""
+    first = run()
+    first.train()
+    random.seed(3)
+    np.random.seed(4)  # noqa: NPY002 - the global state is the point
+    torch.manual_seed(5)
+    used = [torch.rand(size) for size in range(1, 2000, 7)][::2]
+    second = run()
+    torch.rand(7)
+    second.train()
+    assert curves(first) == curves(second)
+    assert len(used) == 143
 
 
 @pytest.mark.parametrize(

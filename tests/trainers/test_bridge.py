@@ -24,6 +24,7 @@ def test_trl_still_derives_from_transformers() -> None:
     ("owner", "name", "parameters"),
     [
         (Trainer, "_save_checkpoint", ["model", "trial"]),
+        (Trainer, "_get_output_dir", ["trial"]),
         (Trainer, "_load_optimizer_and_scheduler", ["checkpoint"]),
         (Trainer, "_load_rng_state", ["checkpoint"]),
         (Trainer, "create_scheduler", ["num_training_steps", "optimizer"]),
