@@ -59,6 +59,7 @@ class LoRAPolicy:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.backbone = Backbone(base.model, adapter)
+        self.adapter = ACTOR
         self.tokenizer = base.tokenizer
         self.sampling = sampling or Sampling()
         self.max_prompt_tokens = min(max_prompt_tokens, _context_length(base.model) - self.sampling.max_new_tokens)
@@ -93,7 +94,7 @@ class LoRAPolicy:
         actor's trunk, of a second one where it has its own adapter. `last_hidden` keeps what a shared checker read.
         """
         asked = [self.prompt_ids(o, i) for o, i in zip(observations, infos, strict=True)]
-        with self.backbone.merged(ACTOR):
+        with self.backbone.merged(self.adapter):
             completions = self._generate(asked)
         values = self._values(asked, completions)
         return [
@@ -114,7 +115,7 @@ class LoRAPolicy:
 
     def prompt_ids(self, observation: str, info: Info) -> list[int]:
         """Token ids of the prompt for an observation; too long ones lose the beginning of the observation."""
-        system = self.system_prompts.get(str(info["task_id"]).partition("/")[0], "")
+        system = self.system_prompt(info)
         ids = self._encode(self._render(system, observation))
         if len(ids) <= self.max_prompt_tokens:
             return ids
@@ -131,6 +132,14 @@ class LoRAPolicy:
         shorter = prompts.CUT + self.tokenizer.decode(body[len(body) - room :])
         # The slice only bites where the seam tokenises differently, or where the system prompt alone is too long.
         return self._encode(self._render(system, shorter))[-self.max_prompt_tokens :]
+
+    def system_prompt(self, info: Info) -> str:
+        """What the model is told before the observation: how the world of the task works."""
+        return self.system_prompts.get(str(info["task_id"]).partition("/")[0], "")
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, for budgets such as `MemoryConfig.count`."""
+        return len(self._encode(text))
 
     def answer_ids(self, answer: str) -> list[int]:
         """Token ids of an answer, as the policy would have sampled it: with the stop token."""

@@ -31,7 +31,7 @@ class SFTStage(QuietSFTTrainer):
     answers only, which on long pages saves most of the head's work.
 
     Args:
-        policy: Who learns, in place.
+        policy: Who learns, in place: the actor, or the role of a `RolePolicy`.
         demonstrations: What it imitates.
         args: The settings.
         callbacks: Callbacks of transformers.
@@ -48,6 +48,10 @@ class SFTStage(QuietSFTTrainer):
         args = args or SFTStageConfig()
         if not demonstrations:
             raise UsageError("There is nothing to imitate: no demonstrations were given")
+        if args.method != "lora" and policy.adapter != ACTOR:
+            raise UsageError(
+                f"Virtual tokens belong to the actor; method={args.method!r} is not for {policy.adapter!r}"
+            )
         if args.method != "lora" and not policy.backbone.settings.virtual_tokens:
             raise UsageError(f"method={args.method!r} needs virtual tokens: AdapterSettings(virtual_tokens=…)")
         self.policy = policy
@@ -64,14 +68,15 @@ class SFTStage(QuietSFTTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """Imitate; afterwards nothing but the chosen parameters has changed."""
-        backbone, method = self.policy.backbone, self.args.method
-        learns = {id(p) for p in backbone.adapter_parameters(ACTOR)} if method != "p-tuning" else set()
+        backbone, method, adapter = self.policy.backbone, self.args.method, self.policy.adapter
+        learns = {id(p) for p in backbone.adapter_parameters(adapter)} if method != "p-tuning" else set()
         learns |= {id(p) for p in backbone.prompt_parameters()} if method != "lora" else set()
         before = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
-        for parameter, _ in before:
-            parameter.requires_grad_(id(parameter) in learns)
         try:
-            output: TrainOutput = super().train(*args, **kwargs)
+            with backbone.use(adapter):
+                for parameter, _ in before:  # after the switch, which decides anew what needs a gradient
+                    parameter.requires_grad_(id(parameter) in learns)
+                output: TrainOutput = super().train(*args, **kwargs)
         finally:
             for parameter, required in before:
                 parameter.requires_grad_(required)

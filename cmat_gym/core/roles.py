@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 from cmat_gym.core.errors import UsageError
 
@@ -17,11 +17,13 @@ __all__ = [
     "CriticFunction",
     "FunctionCritic",
     "Info",
+    "NotedAction",
     "Policy",
     "Review",
     "SampledAction",
     "TokenSample",
     "as_critic",
+    "with_notes",
 ]
 
 Info: TypeAlias = Mapping[str, Any]
@@ -45,20 +47,45 @@ class TokenSample:
     value: float | None = None
 
 
-class SampledAction(str):
-    """An action that remembers the tokens it was sampled as; everywhere else it is a plain string."""
+class NotedAction(str):
+    """An action that carries notes, such as its review, into the record of its turn; elsewhere it is a plain string."""
+
+    notes: Mapping[str, Any]
+
+    def __new__(cls, text: str, notes: Mapping[str, Any] | None = None) -> NotedAction:
+        """Attach `notes` to `text`."""
+        action = super().__new__(cls, text)
+        action.notes = notes or {}
+        return action
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the notes."""
+        return NotedAction, (str(self), self.notes)
+
+
+class SampledAction(NotedAction):
+    """An action that remembers the tokens it was sampled as."""
 
     sample: TokenSample
 
-    def __new__(cls, text: str, sample: TokenSample) -> SampledAction:
+    def __new__(cls, text: str, sample: TokenSample, notes: Mapping[str, Any] | None = None) -> SampledAction:
         """Attach `sample` to `text`."""
-        action = super().__new__(cls, text)
+        action = cast("SampledAction", super().__new__(cls, text, notes))
         action.sample = sample
         return action
 
-    def __reduce__(self) -> tuple[type[SampledAction], tuple[str, TokenSample]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with the tokens."""
-        return SampledAction, (str(self), self.sample)
+        return SampledAction, (str(self), self.sample, self.notes)
+
+
+def with_notes(action: str, **notes: Any) -> NotedAction:
+    """The same action with more notes; its tokens stay with it."""
+    if isinstance(action, NotedAction):
+        notes = {**action.notes, **notes}
+    return (
+        SampledAction(action, action.sample, notes) if isinstance(action, SampledAction) else NotedAction(action, notes)
+    )
 
 
 @runtime_checkable

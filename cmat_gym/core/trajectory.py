@@ -13,7 +13,7 @@ import gymnasium as gym
 from cmat_gym.core.env import base_env
 from cmat_gym.core.errors import ReplayError, TaskError, UsageError
 from cmat_gym.core.protocol import PROTOCOLS
-from cmat_gym.core.roles import Info, Review, SampledAction, TokenSample
+from cmat_gym.core.roles import Info, NotedAction, Review, SampledAction, TokenSample
 from cmat_gym.core.task import Task
 
 __all__ = [
@@ -35,6 +35,7 @@ NOTED_INFO = (
     "critic_reward",
     "review",
     "executed",
+    "question",
 )  # written by wrappers; kept as notes where they are present
 
 
@@ -154,10 +155,12 @@ def new_trajectory(env: gym.Env[Any, Any], policy: str = "", task: Task | None =
 def make_turn(
     observation: str, action: str, reward: float, terminated: bool, truncated: bool, info: Info, **notes: Any
 ) -> Turn:
-    """Build the record of one step; a `SampledAction` brings its tokens along, and wrappers' entries become notes."""
+    """Build the record of one step; a `SampledAction` brings its tokens along, and its own and the wrappers' notes."""
     noted = {
         key: info[key]._asdict() if isinstance(info[key], Review) else info[key] for key in NOTED_INFO if key in info
     }
+    if isinstance(action, NotedAction):
+        noted = {**action.notes, **noted}
     return Turn(
         observation=observation,
         action=str(action),
