@@ -49,9 +49,7 @@ class SFTStage(QuietSFTTrainer):
         if not demonstrations:
             raise UsageError("There is nothing to imitate: no demonstrations were given")
         if args.method != "lora" and policy.adapter != ACTOR:
-            raise UsageError(
-                f"Virtual tokens belong to the actor; method={args.method!r} is not for {policy.adapter!r}"
-            )
+            raise UsageError(f"Virtual tokens belong to the actor; {policy.adapter!r} learns by method='lora'")
         if args.method != "lora" and not policy.backbone.settings.virtual_tokens:
             raise UsageError(f"method={args.method!r} needs virtual tokens: AdapterSettings(virtual_tokens=…)")
         self.policy = policy

@@ -217,12 +217,14 @@ def test_lessons_of_one_episode_help_the_next_in_every_environment() -> None:
     teacher = Teacher()
     envs = [counter(), counter()]
     # The two environments have a store each; what is learned in either goes into both.
-    records = Collaboration(FunctionPolicy(count_to), reflector=teacher).play(envs, [0, 0])
+    other = next(i for i in range(99) if int(CounterEnv().split[i].instruction[24:-1]) > 12)
+    records = Collaboration(FunctionPolicy(count_to), reflector=teacher).play(envs, [0, other])
     assert [record.success for record in records] == [False, False]
     assert [t.task_id for t in teacher.seen] == [record.task_id for record in records]
+    contexts = "\n".join(record.instruction for record in records)
     for env in envs:
         [lesson] = env.get_wrapper_attr("store").lessons
-        assert (lesson.text, lesson.context, lesson.family) == ("Count down.", records[0].instruction, "counter")
+        assert (lesson.text, lesson.context, lesson.family) == ("Count down.", contexts, "counter")
     assert Collaboration(FunctionPolicy(count_to)).play(envs, [0])[0].success
 
 

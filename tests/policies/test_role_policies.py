@@ -54,9 +54,8 @@ def test_a_role_begins_as_the_base_model_and_learns_apart(tmp_path: Path) -> Non
         assert torch.equal(before, after)
     assert all(t.success for t in rollout([PickEnv()], policy, list(range(9))))
     policy.save(tmp_path / "saved")
-    again = RolePolicy(
-        LoRAPolicy.load(tmp_path / "saved", small_model(), sampling=GREEDY), "feedback", instructions="say"
-    )
+    loaded = LoRAPolicy.load(tmp_path / "saved", small_model(), sampling=GREEDY)
+    again = RolePolicy(loaded, "feedback", instructions="say")
     assert again.act(["Pick two"], [INFO]) == ["say two"]
 
 
