@@ -86,3 +86,10 @@ LESSON_REFUSED = "{action!r} was refused: {reason}"
 LESSON_TOO_SLOW = "All {turns} turns were used up: come to the point sooner."
 LESSON_TOO_EARLY = "{action!r} ended the task at a score of {score:.2f}: first check that all that was asked is done."
 LESSON_WORKED = "For a task like this, this worked: {actions}."
+
+
+def reflected(action: str, feedback: str, lessons: Iterable[str], observation: str) -> str:
+    """An observation with all that hindsight has to say about an action on it."""
+    shown = [REVISE.format(action=action, feedback=feedback or NO_FEEDBACK, observation=observation)]
+    lines = [f"- {lesson}" for lesson in lessons]
+    return "\n".join([MEMORY_LESSONS, *lines, *shown] if lines else shown)

@@ -18,6 +18,7 @@ from cmat_gym.core.memory import MemoryConfig
 from cmat_gym.core.reflection import PolicyReflector, RuleReflector, transcript
 from cmat_gym.core.roles import FunctionCritic, Info, NotedAction, Review, SampledAction, TokenSample, with_notes
 from cmat_gym.core.rollout import rollout
+from cmat_gym.core.testing import CounterEnv
 from cmat_gym.core.trajectory import Trajectory
 from cmat_gym.core.user import TemplateUser
 from cmat_gym.evaluation.evaluate import evaluate
