@@ -84,7 +84,7 @@ OUTCOME_FAILURE = "The task was not solved: the score is {score:.2f} of 1."
 LESSON_REPEATED = "Do not repeat {action!r} when it changes nothing; try something else."
 LESSON_REFUSED = "{action!r} was refused: {reason}"
 LESSON_TOO_SLOW = "All {turns} turns were used up: come to the point sooner."
-LESSON_TOO_EARLY = "{action!r} ended the task at a score of {score:.2f}: first check that all that was asked is done."
+LESSON_TOO_EARLY = "{action!r} ended the task too early: first check that all that was asked for is done."
 LESSON_WORKED = "For a task like this, this worked: {actions}."
 
 

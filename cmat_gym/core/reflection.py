@@ -57,7 +57,7 @@ class RuleReflector:
         last = turns[-1]
         found: list[str] = []
         if last.terminated:
-            found.append(prompts.LESSON_TOO_EARLY.format(action=_bare(last.action), score=last.score))
+            found.append(prompts.LESSON_TOO_EARLY.format(action=_clip(_bare(last.action))))
         found += self._refused(trajectory) + self._repeated(turns)
         if last.truncated:
             found.append(prompts.LESSON_TOO_SLOW.format(turns=len(turns)))

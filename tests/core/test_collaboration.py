@@ -278,7 +278,7 @@ def test_rules_name_what_went_wrong() -> None:
     """Fails when a refusal, a repetition, a bad end or the turn limit is not seen, or a success is blamed."""
     [lessons] = RuleReflector(lessons=9).reflect([play("fly", "up", "stop")])
     assert lessons == [
-        "'stop' ended the task at a score of 0.00: first check that all that was asked is done.",
+        "'stop' ended the task too early: first check that all that was asked for is done.",
         "'fly' was refused: say up, down or stop.",
     ]
     [lessons] = RuleReflector(lessons=9).reflect([play("up", "up", "Thought: hm\nAction: down")])

@@ -7,41 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import word_tokenizer
-from transformers import LlamaConfig, LlamaForSequenceClassification
+from small_models import save_classifier, word_tokenizer
 
 from cmat_gym.core.critics import state_values
 from cmat_gym.core.errors import UsageError
 from cmat_gym.policies.classifier import ClassifierCritic
 
 INFOS: list[Any] = [{}] * 3
-
-
-def save_classifier(folder: Path, labels: int, chat: bool = False) -> LlamaForSequenceClassification:
-    tokenizer = word_tokenizer()
-    if chat:
-        tokenizer.chat_template = "{% for m in messages %}{{ m.role }} : {{ m.content }} > {% endfor %}"
-    torch.manual_seed(0)
-    names = {0: "bad", 1: "good", 2: "great"}
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        initializer_range=0.5,
-        num_labels=labels,
-        id2label={i: names[i] for i in range(labels)},
-        label2id={names[i]: i for i in range(labels)},
-    )
-    model = LlamaForSequenceClassification(config).eval()
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return model
 
 
 def test_one_output_is_the_reward(tmp_path: Path) -> None:
