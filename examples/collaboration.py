@@ -4,8 +4,8 @@
     python examples/collaboration.py --tasks 20 --attempts 3
 
 The Assistant here is the expert with many random mistakes, the Checker a few rules. It cannot read, so its further
-attempts succeed by luck alone: what lessons are worth shows with a model. Put a `LoRAPolicy`, a `RolePolicy` on the same
-backbone, a learned `Checker` or a model behind an API into any of the roles.
+attempts succeed by luck alone: what lessons are worth shows with a model. Put a `LoRAPolicy`, a `RolePolicy` on the
+same backbone, a learned `Checker` or a model behind an API into any of the roles.
 """
 
 from __future__ import annotations

@@ -93,17 +93,17 @@ def trained(trainer: SFTStage) -> list[dict[str, float]]:
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
-@pytest.mark.parametrize("method", ["p-tuning", "both"])
-def test_virtual_tokens_learn(stage: Callable[..., SFTStage], method: str) -> None:
+@pytest.mark.parametrize(("method", "rate"), [("p-tuning", 3e-2), ("both", 1e-2)])
+def test_virtual_tokens_learn(stage: Callable[..., SFTStage], method: str, rate: float) -> None:
     """Fails when the virtual tokens get no gradient, or when training and acting put them in different places."""
     policy = make_policy(virtual_tokens=4)
-    before, asked = policy.act(["Pick two"], [{"task_id": "pick/x"}]), ["Pick one", "Pick two", "Pick three"]
-    trainer = stage(policy, episodes=60, num_train_epochs=8, method=method, learning_rate=3e-2)
+    asked = ["Pick one", "Pick two", "Pick three"]
+    trainer = stage(policy, episodes=60, num_train_epochs=8, method=method, learning_rate=rate)
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert losses[-1] < 0.7 * losses[0]
     after = policy.act(asked, [{"task_id": "pick/x"}] * 3)
-    assert all(action in ("one", "two", "three") for action in after), (before, after)
+    assert all(action in ("one", "two", "three") for action in after), after
     assert method == "p-tuning" or after == ["one", "two", "three"]
 
 
