@@ -13,6 +13,15 @@ from cmat_gym.core.env import TextEnv, base_env
 from cmat_gym.core.registry import WORLDS, World
 
 DOCS = Path(__file__).parent
+GUIDES = {
+    "first-training": "First training in five minutes",
+    "your-own-critic": "Your own critic",
+    "your-own-world": "Your own world",
+    "official-data": "Official data",
+    "gpu-and-cluster": "GPU and cluster",
+    "reproducing-the-paper": "Reproducing the paper",
+    "security": "Security model",
+}
 NOTE = "<!-- Written by docs/make.py from the class docstring; change it there. -->"
 ABOUT = "Text worlds for language agents behind the Gymnasium API, and the CMAT actor-critic method that trains them."
 
@@ -46,13 +55,16 @@ def world_page(world: World) -> str:
 
 
 def index_page() -> str:
-    """The worlds and the commands."""
+    """The guides, the worlds and the commands."""
+    guides = "\n".join(f"- [{title}](guides/{name}.md)" for name, title in GUIDES.items())
     worlds = "\n".join(f"| [{world.id}](worlds/{slug(world)}.md) | {world.summary} |" for world in WORLDS)
     commands = "\n".join(f"| `cmat-gym {name}` | {command.HELP} |" for name, command in COMMANDS.items())
     return (
-        f"{NOTE}\n# cmat-gym\n\n{ABOUT}\n\n## Worlds\n\n| id | what it is |\n|---|---|\n{worlds}\n\n"
+        f"{NOTE}\n# cmat-gym\n\n{ABOUT}\n\n## Guides\n\n{guides}\n\n"
+        f"## Worlds\n\n| id | what it is |\n|---|---|\n{worlds}\n\n"
         f"## Commands\n\n| command | what it does |\n|---|---|\n{commands}\n\n"
-        "## More\n\n- [Metrics](metrics.md) that the trainers log\n- [The tiny base model](tiny.md)\n"
+        "## More\n\n- [Python interface](api.md)\n- [Metrics](metrics.md) that the trainers log\n"
+        "- [The tiny base model](tiny.md)\n"
         "- [The facts of the knowledge graph](provenance/kg.md): sources and licences\n"
     )
 

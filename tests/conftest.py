@@ -1,10 +1,12 @@
-"""The test world under an id of its own, next to the worlds of the package; and the real data, where it is at hand."""
+"""The test world under an id of its own next to the package's; real data and a browser, where they are at hand."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import lzma
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,3 +54,14 @@ def read_data(data_file: Callable[[str], Path]) -> Callable[[str], Any]:
         return [json.loads(line) for line in text.splitlines()] if ".jsonl" in name else json.loads(text)
 
     return read
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """The system's Chromium; tests that need it are skipped where it or Playwright is missing."""
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("Playwright is not installed: pip install 'cmat-gym[browser]'")
+    found = os.environ.get("CMAT_GYM_CHROMIUM") or shutil.which("chromium")
+    if not found:
+        pytest.skip("no Chromium is installed: apt-get install chromium")
+    return found

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import string
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 
+from cmat_gym.core.errors import TaskError
 from cmat_gym.core.roles import Policy
 from cmat_gym.core.trajectory import Trajectory
 from cmat_gym.policies.scripted import ExpertPolicy, RandomPolicy
 
-__all__ = ["Demonstration", "collect_expert", "demonstrations_of", "misspell"]
+__all__ = ["Demonstration", "collect_expert", "demonstrations_of", "misspell", "read_demonstrations"]
 
 
 class Demonstration(NamedTuple):
@@ -70,17 +74,40 @@ def collect_expert(
 
 
 def misspell(action: str, np_random: np.random.Generator) -> str:
-    """Leave out one character."""
+    """Leave out one character, or write another one of its kind in its place."""
     place = int(np_random.integers(len(action)))
-    return action[:place] + action[place + 1 :]
+    alphabet = string.digits if action[place].isdigit() else string.ascii_lowercase
+    letter = alphabet[int(np_random.integers(len(alphabet)))] if np_random.random() < 0.5 else ""
+    return action[:place] + letter + action[place + 1 :]
 
 
-def demonstrations_of(trajectories: Iterable[Trajectory]) -> list[Demonstration]:
-    """The turns of recorded episodes that ended in success, whoever played them."""
+def demonstrations_of(trajectories: Iterable[Trajectory], *, successful: bool = True) -> list[Demonstration]:
+    """The turns of recorded episodes that can be imitated, whoever played them.
+
+    Args:
+        trajectories: The episodes.
+        successful: Take only those that ended in success.
+    """
     return [
         Demonstration(turn.observation, turn.action, trajectory.task_id)
         for trajectory in trajectories
-        if trajectory.success
+        if trajectory.success or not successful
         for turn in trajectory.turns
-        if turn.valid_action
+        if turn.valid_action and turn.notes.get("executed", True)
     ]
+
+
+def read_demonstrations(path: str | Path) -> list[Demonstration]:
+    """Read what `cmat-gym data export --format plain` wrote.
+
+    Raises:
+        TaskError: A line is no demonstration; the message names file and line.
+    """
+    found: list[Demonstration] = []
+    with Path(path).open(encoding="utf-8") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                found.append(Demonstration(**json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise TaskError(f"{path}, line {number} is no demonstration: {error}") from error
+    return found

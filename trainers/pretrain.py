@@ -2,8 +2,8 @@
 
 `tiny` is a Llama of a few million parameters with its own tokenizer, small enough for laptops and CI. It learns, from
 scratch, what a big model brings along: the words of the worlds, what a valid action looks like, and to copy from the
-page. Its teacher is a shopper of mixed skill, who is sometimes an expert and often distracted, in many shops that no
-evaluation uses, on training tasks only. So the base acts validly but not well, as a pre-trained model does.
+page. Its teacher is an agent of mixed skill, who is sometimes an expert and often distracted, on training tasks only
+(and in shops that no evaluation uses). So the base acts validly but not well, as a pre-trained model does.
 
 Everything is seeded: equal arguments on one machine type give equal weights.
 """
@@ -13,12 +13,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
+import string
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -26,11 +30,11 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers.trainers import BpeTrainer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from cmat_gym.core.registry import make_world
 from cmat_gym.trainers.demonstrations import misspell
 
 __all__ = ["PretrainConfig", "collect_turns", "pretrain", "train_tokenizer"]
 
+SHOP = "cmat/WebShop-v0"
 ACT, END = "<|act|>", "<|end|>"
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}" + ACT + "{% elif "
@@ -44,15 +48,19 @@ class PretrainConfig:
     """Everything that decides the weights.
 
     Attributes:
-        episodes: Episodes the teacher plays.
-        shops: Different catalogues they are played in.
+        worlds: The worlds the teacher plays in, and the share of each: the long and varied ones need more lessons.
+        characters: Characters of pages and actions that are collected in a world whose share is 1.
+        episodes_per_shop: Episodes in one catalogue of the shop; then comes another one.
         shop_size: Products of each.
         first_shop_seed: Seed of the first catalogue; evaluation uses seed 0, so this stays above it.
         mistake_rates: Teachers of mixed skill; each episode draws one of these rates of random valid actions.
         slips: Chance of a misspelt action; it is no lesson itself, but what the teacher does after the refusal is.
         epochs: Passes over the turns.
         batch_tokens: Tokens per optimizer step, padding included.
+        heads: Attention heads of a layer, `head_size` wide each; two of them start as an induction circuit.
         drills: Steps of copying drills before the first lesson: scraps of pages that stand twice in a row.
+        possible: Possible actions of a page that a drill asks for, at most.
+        possible_share: Share of such drills among the first lessons; it falls to 0 by the last.
         short: A turn of at most this many tokens is a short one.
         short_share: Share of the steps, at the beginning, that see short turns only: copying is learned on those.
         matrix_rate: Learning rate of Muon for the layers' matrices.
@@ -62,23 +70,35 @@ class PretrainConfig:
     """
 
     seed: int = 0
-    episodes: int = 6500
-    shops: int = 100
+    worlds: tuple[tuple[str, float], ...] = (
+        ("cmat/OS-v0", 0.15),
+        ("cmat/DB-v0", 1.0),
+        ("cmat/KG-v0", 1.0),
+        ("cmat/ALFWorld-v0", 1.0),
+        (SHOP, 1.5),
+        ("cmat/Mind2Web-v0", 1.0),
+    )
+    characters: int = 9_000_000
+    episodes_per_shop: int = 60
     shop_size: int = 500
     first_shop_seed: int = 1000
     mistake_rates: tuple[float, ...] = (0.0, 0.1, 0.3)
-    slips: float = 0.06
+    slips: float = 0.12
     vocabulary: int = 4096
     hidden: int = 192
     layers: int = 4
-    heads: int = 6
+    heads: int = 4
+    head_size: int = 64
+    rope_theta: float = 1e6
     intermediate: int = 512
     epochs: int = 1
     batch_tokens: int = 4096
-    drills: int = 700
+    drills: int = 20
+    possible: int = 8
+    possible_share: float = 0.5
     short: int = 130
-    short_share: float = 0.15
-    matrix_rate: float = 0.02
+    short_share: float = 0.1
+    matrix_rate: float = 0.006
     table_rate: float = 2e-3
     weight_decay: float = 0.01
     warmup: int = 60
@@ -87,60 +107,109 @@ class PretrainConfig:
 
 
 class TextTurn(NamedTuple):
-    """What the teacher saw and did."""
+    """What the teacher saw and did, and some of what else could be done there.
+
+    `clean` while nothing misspelt stands in the observation.
+    """
 
     observation: str
     action: str
+    possible: tuple[str, ...] = ()
+    clean: bool = True
 
 
 def collect_turns(config: PretrainConfig) -> Iterator[TextTurn]:
-    """Play the teacher's episodes, shop after shop."""
-    generator = np.random.default_rng(config.seed)
-    per_shop = math.ceil(config.episodes / config.shops)
-    for shop in range(config.shops):
-        env = make_world(
-            "cmat_gym.envs.webshop.env:WebShopEnv",
-            catalogue_seed=config.first_shop_seed + shop,
-            catalogue_size=config.shop_size,
-        )
-        expert = env.get_wrapper_attr("expert_action")
-        for _ in range(per_shop):
-            rate = generator.choice(config.mistake_rates)
-            observation, info = env.reset(seed=int(generator.integers(2**31)))
-            done = False
-            while not done:
-                mistake = generator.random() < rate
-                action = str(generator.choice(info["admissible_actions"])) if mistake else expert()
-                if generator.random() < config.slips:
-                    action = misspell(action, generator)
-                else:
-                    yield TextTurn(observation, action)
-                observation, _, terminated, truncated, info = env.step(action)
-                done = terminated or truncated
+    """Play the teacher's episodes, world after world."""
+    for number, (world, share) in enumerate(config.worlds):
+        generator = np.random.default_rng([config.seed, number])
+        env: gym.Env[str, str] | None = None
+        episodes = characters = 0
+        while characters < share * config.characters:
+            if env is None or (world == SHOP and episodes % config.episodes_per_shop == 0):
+                env = _open(world, config, shop=episodes // config.episodes_per_shop)
+            episodes += 1
+            for turn in _play(env, config, generator):
+                characters += len(turn.observation) + len(turn.action)
+                yield turn
+        assert env is not None
+        env.close()
+
+
+def _open(world: str, config: PretrainConfig, shop: int) -> gym.Env[str, str]:
+    """A world on its training tasks; a shop with a catalogue of its own, as all tasks of one are about its products."""
+    shops = {"catalogue_seed": config.first_shop_seed + shop, "catalogue_size": config.shop_size}
+    return gym.make(world, split="train", **(shops if world == SHOP else {}))
+
+
+def _play(env: gym.Env[str, str], config: PretrainConfig, generator: np.random.Generator) -> Iterator[TextTurn]:
+    """One episode of a teacher of some skill."""
+    expert = env.get_wrapper_attr("expert_action")
+    rate = generator.choice(config.mistake_rates)
+    observation, info = env.reset(seed=int(generator.integers(2**31)))
+    done, clean = False, True
+    while not done:
+        possible = [str(action) for action in generator.permutation(info.get("admissible_actions", []))]
+        action = possible[0] if possible and generator.random() < rate else expert()
+        if generator.random() < config.slips:
+            action, clean = misspell(action, generator), False
+        else:
+            yield TextTurn(observation, action, tuple(possible[: config.possible]), clean)
+        observation, _, terminated, truncated, info = env.step(action)
+        done = terminated or truncated
+
+
+JOIN, CAPITAL = "\u2040", "\u2191"
+"""Marks of the tokenizer: a word that follows without a space, and a capital letter; no text may hold them itself."""
+JOINING = "[('\"/.,_-=#$@\n"
+"""Signs after which a word is the same token as after a space."""
+_PIECES = rf"\d{{1,3}}| ?\p{{L}}+|{CAPITAL}|{JOIN}| ?[^\s\p{{L}}\d{CAPITAL}{JOIN}]{JOIN}?|\s"
 
 
 def train_tokenizer(turns: Sequence[TextTurn], vocabulary: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE that reads lower case, whole words and numbers of up to three digits.
+    """A byte-level BPE over whole words, and numbers of up to three digits, that loses nothing.
 
-    A word has one token wherever it stands: after a space, after `[` (a space is added there and taken away again when
-    decoding) and whatever its case. That makes copying from page to action a matter of one token.
+    A word has one token wherever it stands: whatever its case (a capital letter is a token of its own before it), and
+    with or without a space before it (what joins it to a bracket belongs to the bracket). That makes copying from page
+    to action a matter of one token. Words in capitals that are frequent, such as commands, have tokens of their own.
     """
+    texts = [f"{turn.observation}\n{turn.action}" for turn in turns]
+    shouted = Counter(word for text in texts for word in re.findall(r"(?<![A-Za-z])[A-Z]{2,}(?![A-Za-z])", text))
+    commands = [word for word, count in sorted(shouted.items()) if count >= max(2, len(texts) // 500)]
+    whole = [
+        " [SEP]",
+        "Thought:",
+        "Action:",
+        "Observation:",
+        *(f"{gap}{word}" for word in commands for gap in (" ", "")),
+    ]
+
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace("[", "[ ")])
-    pieces = Regex(r"\d{1,3}| ?\p{L}+| ?[^\s\p{L}\d]|\s")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(pieces, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Replace(Regex(f"{re.escape(sign)}(?=[A-Za-z])"), f"{sign}{JOIN} ") for sign in JOINING]
+        + [normalizers.Replace(f" {letter}", f"{CAPITAL} {letter.lower()}") for letter in string.ascii_uppercase]
+        + [normalizers.Replace(letter, f"{CAPITAL}{letter.lower()}") for letter in string.ascii_uppercase]
     )
-    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("[ ", "[")])
-    separators = [AddedToken(text, normalized=False) for text in (" [SEP]", "Thought:", "Action:")]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    capitals = [
+        decoders.Replace(f"{before}{letter.lower()}", f"{after}{letter}")
+        for before, after in ((f"{JOIN}{CAPITAL} ", ""), (f"{CAPITAL} ", " "), (CAPITAL, ""))
+        for letter in string.ascii_uppercase
+    ]
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), *capitals, decoders.Replace(f"{JOIN} ", "")])
     trainer = BpeTrainer(
-        vocab_size=vocabulary - len(separators),
+        vocab_size=vocabulary - len(whole),
         special_tokens=[END, ACT],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator((f"{t.observation}\n{t.action}" for t in turns), trainer)
-    tokenizer.add_tokens(separators)
+    numbers = [f"{number:03}" for number in range(1000)] * (1 + len(texts) // 500)  # each stays one token
+    tokenizer.train_from_iterator([*texts, *numbers], trainer)
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in whole])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,
@@ -153,8 +222,8 @@ def train_tokenizer(turns: Sequence[TextTurn], vocabulary: int) -> PreTrainedTok
 
 
 def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A fresh Llama with tied embeddings."""
-    return LlamaForCausalLM(
+    """A fresh Llama with tied embeddings, whose first two layers start out able to copy."""
+    model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=config.vocabulary,
             hidden_size=config.hidden,
@@ -162,6 +231,9 @@ def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> L
             num_hidden_layers=config.layers,
             num_attention_heads=config.heads,
             num_key_value_heads=config.heads,
+            head_dim=config.head_size,
+            attention_bias=True,
+            rope_parameters={"rope_type": "default", "rope_theta": config.rope_theta},
             max_position_embeddings=2048,
             tie_word_embeddings=True,
             bos_token_id=None,
@@ -169,13 +241,57 @@ def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> L
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    model.get_input_embeddings().weight.data *= 0.2 / model.config.initializer_range
+    model.model.norm.weight.data *= 3.0  # what is copied must stand out among all words of its kind
+    plant_induction(model)
+    return model
+
+
+@torch.no_grad()
+def plant_induction(model: LlamaForCausalLM) -> None:
+    """Start one head of each of the first two layers as an induction circuit, which copies what stood there before.
+
+    Layer 0 looks one token back and notes which token it saw; layer 1 looks for places whose note is the current token,
+    and says what stands there (Olsson et al., 2022: In-context Learning and Induction Heads). Tokens are told apart by
+    a random projection of their embeddings. Training goes on from there; from noise, the circuit takes hundreds of
+    steps to appear.
+    """
+    config = model.config
+    size, hidden = config.head_dim, config.hidden_size
+    frequencies = config.rope_parameters["rope_theta"] ** (-torch.arange(0, size, 2) / size)  # radians a token
+    basis = torch.linalg.qr(torch.randn(hidden, hidden)).Q
+    token, note = basis[:size], basis[size : 2 * size]  # [head, hidden] each: what a token is, what stood before it
+    previous, match = model.model.layers[0].self_attn, model.model.layers[-1].self_attn
+    for layer in (previous, match):
+        layer.q_proj.weight[:size] = layer.k_proj.weight[:size] = 0.0
+
+    # Queries and keys that do not depend on the token, turned against each other by one step of the fast rotations.
+    strength = math.sqrt(7.0 * math.sqrt(size))
+    fast = torch.arange(6)
+    previous.q_proj.bias[fast] = strength
+    previous.k_proj.bias[fast] = strength * frequencies[:6].cos()
+    previous.k_proj.bias[fast + size // 2] = strength * frequencies[:6].sin()
+    previous.v_proj.weight[:size] = token
+    previous.o_proj.weight[:, :size] = 0.4 * note.T
+
+    # Only slow rotations carry what a token is, or its likeness would fade with distance.
+    slow = torch.nonzero(frequencies < 0.004).squeeze(1)
+    slow = torch.cat([slow, slow + size // 2])
+    match.q_proj.weight[slow] = 3.0 * token[slow]
+    match.k_proj.weight[slow] = note[slow]
+    match.v_proj.weight[:size] = token
+    match.o_proj.weight[:, :size] = 5.0 * token.T
 
 
 class Encoded(NamedTuple):
-    """One turn as token ids: the prompt up to and including `<|act|>`, then the action and `<|end|>`."""
+    """One turn as token ids: the prompt up to and including `<|act|>`, then the action and `<|end|>`.
+
+    `possible` is another answer to the same prompt, a drill: several possible actions, one after the other.
+    """
 
     prompt: list[int]
     action: list[int]
+    possible: list[int]
 
 
 def encode(turns: Sequence[TextTurn], tokenizer: PreTrainedTokenizerFast) -> list[Encoded]:
@@ -183,12 +299,14 @@ def encode(turns: Sequence[TextTurn], tokenizer: PreTrainedTokenizerFast) -> lis
     act, end = tokenizer.convert_tokens_to_ids(ACT), tokenizer.eos_token_id
     prompts = tokenizer([t.observation for t in turns], add_special_tokens=False)["input_ids"]
     actions = tokenizer([t.action for t in turns], add_special_tokens=False)["input_ids"]
-    return [Encoded([*p, act], [*a, end]) for p, a in zip(prompts, actions, strict=True)]
+    possible = [tokenizer(list(t.possible), add_special_tokens=False)["input_ids"] if t.possible else [] for t in turns]
+    drills = [[token for action in row for token in (*action, end, act)][:-1] for row in possible]
+    return [Encoded([*p, act], [*a, end], d) for p, a, d in zip(prompts, actions, drills, strict=True)]
 
 
 def batches(data: Sequence[Encoded], batch_tokens: int, generator: np.random.Generator) -> list[list[int]]:
     """Indices of batches of similar length, in random order."""
-    lengths = np.array([len(p) + len(a) for p, a in data])
+    lengths = np.array([len(row.prompt) + len(row.action) for row in data])
     order = np.argsort(lengths + generator.uniform(0, 8, len(lengths)), kind="stable")
     found: list[list[int]] = []
     current: list[int] = []
@@ -204,7 +322,7 @@ def batches(data: Sequence[Encoded], batch_tokens: int, generator: np.random.Gen
 def lesson_plan(data: Sequence[Encoded], config: PretrainConfig, generator: np.random.Generator) -> list[list[int]]:
     """Indices of every batch, in order: short turns first, then all of them; the drills come before."""
     everything = [b for _ in range(config.epochs) for b in batches(data, config.batch_tokens, generator)]
-    short = [i for i, (prompt, action) in enumerate(data) if len(prompt) + len(action) <= config.short]
+    short = [i for i, (prompt, action, _) in enumerate(data) if len(prompt) + len(action) <= config.short]
     lessons: list[list[int]] = []
     while short and len(lessons) < config.short_share * len(everything):
         lessons += [[short[i] for i in b] for b in batches([data[i] for i in short], config.batch_tokens, generator)]
@@ -235,9 +353,10 @@ def pretrain(config: PretrainConfig, folder: Path) -> dict[str, float]:
     generator = np.random.default_rng([config.seed, 1])
     start = time.perf_counter()
     turns = list(collect_turns(config))
-    tokenizer = train_tokenizer(turns[:: max(1, len(turns) // 20_000)], config.vocabulary)
+    clean = [turn for turn in turns if turn.clean]
+    tokenizer = train_tokenizer(clean[:: max(1, len(clean) // 20_000)], config.vocabulary)
     data = encode(turns, tokenizer)
-    tokens = sum(len(p) + len(a) for p, a in data)
+    tokens = sum(len(row.prompt) + len(row.action) for row in data)
     print(f"{len(turns)} turns, {tokens} tokens, {time.perf_counter() - start:.0f} s", flush=True)
 
     model = build_model(config, tokenizer)
@@ -250,13 +369,16 @@ def pretrain(config: PretrainConfig, folder: Path) -> dict[str, float]:
         )
         for optimizer in optimizers
     ]
-    scraps = np.array([token for prompt, _ in data[:: max(1, len(data) // 1000)] for token in prompt])
+    scraps = np.array([token for prompt, *_ in data[:: max(1, len(data) // 1000)] for token in prompt])
     history: list[tuple[float, float]] = []
     for step in range(-config.drills, len(plan)):
         if step < 0:
             action_loss = prompt_loss = _drill(model, scraps, config, generator)
         else:
-            action_loss, prompt_loss = _losses(model, [data[i] for i in plan[step]], config, generator)
+            rows = [data[i] for i in plan[step]]
+            if generator.random() < config.possible_share * (1 - step / len(plan)):
+                rows = [Encoded(row.prompt, row.possible, []) for row in rows]
+            action_loss, prompt_loss = _losses(model, rows, config, generator)
         torch.autograd.backward(action_loss + config.prompt_weight * prompt_loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
@@ -293,11 +415,11 @@ def _losses(
     model: LlamaForCausalLM, rows: Sequence[Encoded], config: PretrainConfig, generator: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean cross-entropy of the action tokens, and of a random share of the page's tokens."""
-    length = max(len(p) + len(a) for p, a in rows)
+    length = max(len(p) + len(a) for p, a, _ in rows)
     ids = torch.zeros(len(rows), length, dtype=torch.long)  # [batch, time], padded on the right
     is_prompt = torch.zeros(len(rows), length, dtype=torch.bool)
     is_action = torch.zeros(len(rows), length, dtype=torch.bool)
-    for i, (prompt, action) in enumerate(rows):
+    for i, (prompt, action, _) in enumerate(rows):
         end = len(prompt) + len(action)
         ids[i, :end] = torch.tensor([*prompt, *action])
         is_prompt[i, : len(prompt)] = True

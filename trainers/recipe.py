@@ -153,7 +153,7 @@ class CmatRecipe:
         def look() -> dict[str, float]:
             evaluation = self._evaluate(policy, ACTOR_CRITIC, self.dev, shown=False)
             kept = self.folder.load_best(ACTOR_CRITIC)
-            if kept is None or evaluation.score.estimate > kept.score.estimate:
+            if kept is None or _goodness(evaluation) > _goodness(kept):
                 self._keep(policy, evaluation)
             return _figures(evaluation, "dev/")
 
@@ -275,6 +275,11 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         self.folder.log(self.stage, state.global_step, metrics)
         self.figures |= {label: metrics[name] for name, label in self.shown.items() if name in metrics}
         self.display.update(state.global_step, state.max_steps, self.figures)
+
+
+def _goodness(evaluation: Evaluation) -> tuple[float, float]:
+    """What the best adapters are best in: success, and at equal success the score."""
+    return evaluation.success.estimate, evaluation.score.estimate
 
 
 def _figures(evaluation: Evaluation, prefix: str = "") -> dict[str, float]:

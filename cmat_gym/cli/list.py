@@ -16,6 +16,10 @@ from cmat_gym.core.registry import WORLDS
 
 HELP = "what worlds there are"
 DESCRIPTION = "Print every world with its splits, protocols, tools and source."
+EXAMPLES = """examples:
+  cmat-gym list
+  cmat-gym list --json | jq '.[].splits'
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,10 +51,6 @@ def run(args: argparse.Namespace) -> int:
         )
     make_console().print(table)
     return 0
-
-
-def _count(size: int) -> str:
-    return f"{size:,}" if size < 1_000_000 else "(endless)"  # a procedural split
 
 
 def _describe(env_id: str, summary: str, source: str) -> dict[str, Any]:

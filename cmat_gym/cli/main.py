@@ -8,19 +8,41 @@ import sys
 from collections.abc import Sequence
 
 import cmat_gym
-from cmat_gym.cli import eval, list, play, replay, train
+from cmat_gym.cli import data, doctor, eval, list, memory, play, replay, train, view
 from cmat_gym.core.errors import CmatError
 
 __all__ = ["main"]
 
-COMMANDS = {"list": list, "play": play, "eval": eval, "train": train, "replay": replay}
+COMMANDS = {
+    "list": list,
+    "play": play,
+    "eval": eval,
+    "train": train,
+    "view": view,
+    "replay": replay,
+    "memory": memory,
+    "data": data,
+    "doctor": doctor,
+}
 
 EXAMPLES = """examples:
+  cmat-gym doctor                                 what this machine can run
   cmat-gym list                                   what there is
   cmat-gym play WebShop                           act yourself
   cmat-gym eval WebShop --policy random expert    the floor and the ceiling, on the same tasks
+  cmat-gym view results                           look at an evaluation, a run or recorded episodes
   cmat-gym train WebShop                          teach a small language model to shop
+
+exit codes: 0 done; 1 done, and what was checked did not hold; 2 it could not be done, one line says why;
+130 interrupted, and what was finished is kept. `cmat-gym COMMAND --help` has examples of each command.
 """
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Fills descriptions to the terminal's width, and leaves text with lines of its own, such as examples, alone."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,12 +58,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CmatError as error:
         print(f"cmat-gym {args.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"cmat-gym {args.command}: interrupted", file=sys.stderr)
-        return 130
     except BrokenPipeError:  # the reader (`head`, a pager) has gone; let the interpreter's own flush find a sink
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None:  # no file that the caller named; whatever it is, its trace is worth more than a line
+            raise
+        print(f"cmat-gym {args.command}: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"cmat-gym {args.command}: interrupted", file=sys.stderr)
+        return 130
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,12 +77,18 @@ def build_parser() -> argparse.ArgumentParser:
         prog="cmat-gym",
         description="Text worlds for language agents: look, play, measure, train.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"cmat-gym {cmat_gym.__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
-        sub = commands.add_parser(name, help=command.HELP, description=command.DESCRIPTION)
+        sub = commands.add_parser(
+            name,
+            help=command.HELP,
+            description=command.DESCRIPTION,
+            epilog=getattr(command, "EXAMPLES", None),
+            formatter_class=HelpFormatter,
+        )
         command.add_arguments(sub)
         sub.set_defaults(run=command.run)
     return parser

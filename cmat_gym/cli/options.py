@@ -20,7 +20,7 @@ from cmat_gym.evaluation.panel import resolve_id
 __all__ = ["add_config_options", "add_world_options", "config_from", "env_kwargs", "key_values"]
 
 
-def add_world_options(parser: argparse.ArgumentParser, *, split: str | None, memory: str = "dual") -> None:
+def add_world_options(parser: argparse.ArgumentParser, *, split: str | None) -> None:
     """The world and the keywords every world takes."""
     parser.add_argument("world", metavar="ID", help="the world, such as cmat/WebShop-v0, or WebShop for short")
     group = parser.add_argument_group("world")
@@ -31,7 +31,7 @@ def add_world_options(parser: argparse.ArgumentParser, *, split: str | None, mem
         group.add_argument("--split", default=split, help="tasks to take: train, dev, test, … (default: %(default)s)")
     group.add_argument("--protocol", default="text", choices=list(PROTOCOLS), help="default: %(default)s")
     group.add_argument(
-        "--memory", default=memory, choices=["dual", "none"], help="what is put around the page (default: %(default)s)"
+        "--memory", default="dual", choices=["dual", "none"], help="what is put around the page (default: %(default)s)"
     )
     group.add_argument("--max-turns", type=int, metavar="N", help="turns per episode (default: the task's own limit)")
     group.add_argument(

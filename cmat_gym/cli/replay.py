@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
+from typing import NamedTuple
 
-import gymnasium as gym
 from rich.console import Console
 from rich.rule import Rule
 
-from cmat_gym.cli.console import make_console, plain
+from cmat_gym.cli.console import make_console, plain, print_json
+from cmat_gym.cli.environments import Environments
 from cmat_gym.core.errors import ReplayError, UsageError
 from cmat_gym.core.trajectory import Trajectory, read_trajectories, replay
-from cmat_gym.evaluation.panel import resolve_id
 
 HELP = "check or show recorded episodes"
 DESCRIPTION = (
     "Play recorded episodes again and compare every observation, reward, flag and state with the record. "
     "Exit code 1 if an episode differs."
 )
+EXAMPLES = """examples:
+  cmat-gym replay results/episodes-2.jsonl              check every episode
+  cmat-gym replay mine.jsonl --show --episode 2         look at one, turn by turn
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,57 +31,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episode", type=int, metavar="N", help="only the N-th episode, counted from 1")
     parser.add_argument("--show", action="store_true", help="show the turns")
     parser.add_argument("--no-check", action="store_true", help="do not play them again")
+    parser.add_argument("--json", action="store_true", help="print what was found as JSON; shows no turns")
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay the file."""
     if not Path(args.file).is_file():
-        raise UsageError(f"There is no file {args.file!r}; eval --out, train and play --record write such files")
-    console = make_console()
-    envs: dict[str, gym.Env[str, str]] = {}
-    checked = differing = seen = 0
-    try:
+        raise UsageError(f"There is no file {args.file!r}; eval --out, train and play --out write such files")
+    console = make_console(stderr=args.json)
+    found: list[Checked] = []
+    with Environments() as environments:
         for number, episode in enumerate(read_trajectories(args.file), start=1):
             if args.episode not in (None, number):
                 continue
-            seen += 1
-            if args.show:
+            if args.show and not args.json:
                 _show(console, number, episode)
-            if args.no_check:
-                continue
-            if episode.error is not None:
-                console.print(plain(f"Episode {number} ({episode.task_id}) was ended by an error: {episode.error}"))
-                continue
-            checked += 1
-            try:
-                replay(episode, _open(envs, episode))
-            except ReplayError as error:
-                differing += 1
-                console.print(plain(f"Episode {number} ({episode.task_id}) differs. {error}", "red"))
-    finally:
-        for env in envs.values():
-            env.close()
-    if not seen:
+            same, text = (None, "") if args.no_check else _check(episode, environments)
+            found.append(Checked(number, episode.task_id, episode.score, len(episode.turns), same, text))
+            if text:
+                said = "was ended by an error:" if same is None else "differs."
+                style = "" if same is None else "red"
+                console.print(plain(f"Episode {number} ({episode.task_id}) {said} {text}", style))
+    if not found:
         wanted = "episodes" if args.episode is None else f"episode {args.episode}"
         raise UsageError(f"{args.file} holds no {wanted}")
-    if not args.no_check:
-        console.print(plain(f"{checked - differing} of {checked} episodes replay bit for bit"))
-    return 1 if differing else 0
+    checked = [episode.same for episode in found if episode.same is not None]
+    if args.json:
+        print_json([episode._asdict() for episode in found])
+    elif not args.no_check:
+        console.print(plain(f"{sum(checked)} of {len(checked)} episodes replay bit for bit"))
+    return 0 if all(checked) else 1
 
 
-def _open(envs: dict[str, gym.Env[str, str]], episode: Trajectory) -> gym.Env[str, str]:
-    """An environment as the record describes it; episodes with equal descriptions share one."""
-    key = json.dumps([episode.env_id, episode.env_kwargs], sort_keys=True)
-    if key not in envs:
-        try:
-            envs[key] = gym.make(resolve_id(episode.env_id), **episode.env_kwargs)
-        except TypeError as error:
-            raise UsageError(f"{episode.env_id} cannot be made with {dict(episode.env_kwargs)}: {error}") from error
-    return envs[key]
+class Checked(NamedTuple):
+    """What became of an episode: `same` is None where it was not played again, and `text` says what differs or why."""
+
+    episode: int
+    task_id: str
+    score: float
+    turns: int
+    same: bool | None
+    text: str
+
+
+def _check(episode: Trajectory, environments: Environments) -> tuple[bool | None, str]:
+    if episode.error is not None:
+        return None, episode.error
+    try:
+        replay(episode, environments.of(episode))
+    except ReplayError as error:
+        return False, str(error)
+    return True, ""
 
 
 def _show(console: Console, number: int, episode: Trajectory) -> None:
-
     console.print(Rule(plain(f"Episode {number}: {episode.task_id}")))
     console.print(plain(episode.instruction, "bold"))
     for position, turn in enumerate(episode.turns, start=1):

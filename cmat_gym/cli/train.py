@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from cmat_gym.cli.console import make_console, plain
+from cmat_gym.cli.console import make_console, plain, print_json
 from cmat_gym.cli.live import RunDisplay
 from cmat_gym.cli.options import add_config_options, add_world_options, config_from, env_kwargs, key_values
 from cmat_gym.cli.policies import prepare_libraries
@@ -24,6 +24,13 @@ DESCRIPTION = (
     "the same held-out tasks. Ctrl-C saves; --resume goes on. Writes table, learning curve, adapters and HTML report."
 )
 
+EXAMPLES = """examples:
+  cmat-gym train WebShop                                       the tiny model, a folder in runs/
+  cmat-gym train WebShop --resume runs/webshop-tiny-seed0      go on after Ctrl-C
+  cmat-gym train DB --model smollm2 --iterations 30 --actor-critic learning_rate=5e-4
+  cmat-gym view runs/webshop-tiny-seed0                        look at it, also while it runs
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options: those of the world, and one per field of `CmatConfig`."""
@@ -35,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{name}", action="append", default=[], metavar="KEY=VALUE", help=f"a field of the {what}'s own config"
         )
     group.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: a new one in runs/)")
+    parser.add_argument("--json", action="store_true", help="print the folder and the final figures as JSON")
     group.add_argument(
         "--resume", type=Path, metavar="DIR", help="go on with an interrupted run; other options are ignored"
     )
@@ -46,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from cmat_gym.trainers.recipe import run_recipe
 
     folder = RunFolder.create(args.out or _new_folder(args), _config(args)) if args.resume is None else _resumed(args)
-    console = make_console()
+    console = make_console(stderr=args.json)
     console.print(plain(f"Run folder: {folder.path}"), soft_wrap=True)
     try:
         with RunDisplay(make_console(stderr=True)) as display:
@@ -55,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
         command = shlex.join(["cmat-gym", "train", args.world, "--resume", str(folder.path)])
         console.print(plain(f"Interrupted and saved. Go on with:\n  {command}"), soft_wrap=True)
         return 130
+    if args.json:
+        print_json({"folder": str(folder.path), "stages": [run.to_json() for run in final_evaluations(stages)]})
+        return 0
     console.print(terminal_table(final_evaluations(stages), "Held-out test panel", width=console.width))
     for name in ("report.html", "curve.png", "results.md", "adapters"):
         if (folder.path / name).exists():

@@ -275,6 +275,10 @@ class TextEnv(gym.Env[str, str], abc.ABC):
         """Turns the current episode may take."""
         return self._turn_limit
 
+    def page_html(self) -> str | None:
+        """What a browser would show now, as HTML; None in a world, or a mode of it, without such pages."""
+        return None
+
     def score(self) -> Score:
         """The official score of the state as it is, with its parts."""
         return self._score()

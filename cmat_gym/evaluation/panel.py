@@ -29,6 +29,7 @@ class Panel:
         split: Split the tasks were taken from.
         task_ids: The tasks, in the order they are played.
         sha256: Hash over the world, the source, the split and the content of every task; equal hashes, equal panels.
+            Empty for tasks that somebody happened to play, such as those of a file of episodes.
     """
 
     env_id: str
@@ -102,7 +103,8 @@ class Panel:
     def describe(self) -> str:
         """The panel in one line, as tables print it."""
         kind = "official" if self.official else "builtin"
-        return f"{self.env_id} · {kind} {self.source}/{self.split} · {len(self)} tasks · panel {self.sha256[:12]}"
+        panel = f"panel {self.sha256[:12]}" if self.sha256 else "no fixed panel"
+        return f"{self.env_id} · {kind} {self.source}/{self.split} · {len(self)} tasks · {panel}"
 
     def to_json(self) -> dict[str, Any]:
         """The panel as a JSON-able dict."""

@@ -15,7 +15,7 @@ from lxml import html
 
 from cmat_gym.envs.mind2web import prompts
 
-__all__ = ["Element", "Fields", "Node", "Page", "is_hidden", "parse_page"]
+__all__ = ["Element", "Fields", "Node", "Page", "filled_document", "is_hidden", "parse_page"]
 
 Fields: TypeAlias = Mapping[int, str]
 """What the user has put into a page's controls: number -> text, option value, or `on`/empty for boxes."""
@@ -296,6 +296,29 @@ def value_of(element: Element, fields: Fields) -> str:
     """What a control holds now."""
     value = fields.get(element.ref)
     return default_value(element.node) if value is None else value
+
+
+def filled_document(document: str, fields: Fields) -> str:
+    """A document with its controls holding what the user has put in, for people to look at."""
+    page = Page(document)  # a tree of our own: `parse_page` shares its trees
+    for element in page.elements:
+        if element.ref not in fields:
+            continue
+        node, value = element.node, fields[element.ref]
+        if element.role == "select":
+            for option in node.iter("option"):
+                option.attrib.pop("selected", None)
+                if option_value(option) == value:
+                    option.set("selected", "")
+        elif element.role in ("checkbox", "radio"):
+            node.attrib.pop("checked", None)
+            if value:
+                node.set("checked", "")
+        elif node.tag == "textarea":
+            node.text = value
+        else:
+            node.set("value", value)
+    return str(html.tostring(page.root, encoding="unicode", doctype="<!DOCTYPE html>"))
 
 
 def options_of(element: Element) -> list[tuple[str, str]]:

@@ -159,6 +159,10 @@ class Mind2WebEnv(TextEnv):
         """The current observation in mode `ansi`; a screenshot (height x width x 3 bytes) in mode `rgb_array`."""
         return self._play.screenshot() if self.render_mode == "rgb_array" else super().render()
 
+    def page_html(self) -> str | None:
+        """The live site's document with what has been filled in; None for recorded pages, which are parts only."""
+        return self._play.page_html()
+
     def close(self) -> None:
         """Close the browser window, where there is one."""
         self._play.close()

@@ -11,8 +11,8 @@ from cmat_gym.core.errors import InvalidAction
 from cmat_gym.core.protocol import Call, Tool
 from cmat_gym.core.task import Score, Task
 from cmat_gym.envs.mind2web import prompts
-from cmat_gym.envs.mind2web.backend import Mind2WebBackend, Move, Visit, open_visit
-from cmat_gym.envs.mind2web.dom import Element, options_of, value_of
+from cmat_gym.envs.mind2web.backend import Mind2WebBackend, Move, Visit, document, open_visit
+from cmat_gym.envs.mind2web.dom import Element, filled_document, options_of, value_of
 from cmat_gym.envs.mind2web.expert import Mind2WebExpert, Step
 from cmat_gym.envs.mind2web.generator import LiveTask, live_task
 from cmat_gym.envs.mind2web.play import Play
@@ -194,6 +194,10 @@ class LivePlay(Play):
             return prompts.SUMMARY_DONE
         visit = self.backend.visit
         return prompts.SUMMARY_FIELD if visit.fields else prompts.SUMMARY_PAGE.format(title=self.backend.page().title)
+
+    def page_html(self) -> str | None:
+        visit = self.backend.visit
+        return filled_document(document(self.backend.site, visit.db, visit.url), visit.fields)
 
     def screenshot(self) -> Any:
         return self.backend.screenshot()

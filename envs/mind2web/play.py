@@ -68,6 +68,10 @@ class Play(abc.ABC):
     def summary(self) -> str:
         """What the last action led to, in a few words."""
 
+    def page_html(self) -> str | None:
+        """The document as a browser would show it; None where there is none."""
+        return None
+
     def screenshot(self) -> Any:
         """A picture of the page; None where there is none."""
         return None

@@ -13,7 +13,7 @@ from cmat_gym.envs.webshop import prompts
 from cmat_gym.envs.webshop.backend import Session, WebShopBackend, parse_action
 from cmat_gym.envs.webshop.expert import WebShopExpert
 from cmat_gym.envs.webshop.nouns import make_tagger
-from cmat_gym.envs.webshop.pages import SUB_PAGES, Mode
+from cmat_gym.envs.webshop.pages import SUB_PAGES, Mode, document
 from cmat_gym.envs.webshop.records import Goal
 from cmat_gym.envs.webshop.scorer import score_webshop
 from cmat_gym.envs.webshop.tasks import goal_from_payload, open_shop
@@ -174,9 +174,9 @@ class WebShopEnv(TextEnv):
         score = score_webshop(self.goal, *self.shop.purchase(self.session), tagger=self.tagger)
         return Score(score.value, score.success, score._asdict())
 
-    def _page(self) -> str:
+    def _page(self, mode: Mode | None = None) -> str:
         reward = self._score().value if self.session.purchased else 0.0
-        return self.shop.render(self.session, self.goal.instruction, self.observation_mode, reward)
+        return self.shop.render(self.session, self.goal.instruction, mode or self.observation_mode, reward)
 
     # What the agent is told -----------------------------------------------------------------------------------------
 
@@ -193,6 +193,10 @@ class WebShopEnv(TextEnv):
         if names == ("search",):
             return [Call("search", {"keywords": self.goal.instruction.lower()})]
         return [Call("click", {"value": name}) for name in names]
+
+    def page_html(self) -> str:
+        """The page with its buttons, drawn from the shop's rich text."""
+        return document(self._page("text_rich"))
 
     def summary(self) -> str:
         """Where the agent is."""

@@ -6,7 +6,9 @@ as the original's modes `text` and `text_rich` do. Nothing here depends on who i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable
+from html import escape
 from typing import Literal, NamedTuple, TypeAlias
 
 from cmat_gym.envs.webshop.records import Product
@@ -19,6 +21,7 @@ __all__ = [
     "SUB_PAGES",
     "Mode",
     "Node",
+    "document",
     "done_nodes",
     "item_nodes",
     "plain",
@@ -39,6 +42,7 @@ BUY_NOW = "buy now"
 SUB_PAGES = ("description", "features", "reviews")
 
 SEPARATOR = " [SEP] "
+_BUTTON = re.compile(r"\[(clicked )?button\] (.*) \[(?:clicked )?button_\]")
 
 
 class Node(NamedTuple):
@@ -77,6 +81,20 @@ def rich(nodes: Iterable[Node], clicked: Container[str] = ()) -> str:
         if kind == "value" and label != "button":
             notes.append(f"You have clicked {text}.\n")
     return "".join(notes[::-1] + lines)
+
+
+def document(page: str) -> str:
+    """A page of mode `text_rich` as HTML, for people: buttons are buttons, chosen options stand out."""
+    body: list[str] = []
+    for line in page.splitlines():
+        button = _BUTTON.fullmatch(line.strip())
+        if button is not None:
+            chosen = ' class="chosen"' if button[1] else ""
+            body.append(f"<button{chosen}>{escape(button[2])}</button>")
+        elif line.strip():
+            body.append(f"<p>{escape(line.strip())}</p>")
+    style = "body{font:15px/1.4 sans-serif;margin:1rem}button{margin:.15rem}.chosen{font-weight:bold;background:#cde}"
+    return f"<!DOCTYPE html><html><head><style>{style}</style></head><body>{''.join(body)}</body></html>"
 
 
 def _clicked(indent: str, text: str) -> str:

@@ -71,6 +71,10 @@ def test_a_tampered_episode_is_found(field: str, out: Path, tmp_path: Path, caps
     shown = capsys.readouterr().out
     assert "Episode 4 (" in shown
     assert "19 of 20 episodes replay bit for bit" in shown
+    assert main(["replay", str(forged), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert [episode["episode"] for episode in found if not episode["same"]] == [4]
+    assert field in found[3]["text"] or field == "action"
     assert main(["replay", str(forged), "--episode", "5"]) == 0
     assert main(["replay", str(forged), "--no-check"]) == 0
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-from cmat_gym.cli.main import COMMANDS, main
+from cmat_gym.cli.main import COMMANDS, build_parser, main
 from cmat_gym.core.registry import WORLDS
 
 LIGHT = """
@@ -35,7 +37,21 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit) as stop:
         main([name, "--help"])
     assert stop.value.code == 0
-    assert COMMANDS[name].DESCRIPTION.split()[0] in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert COMMANDS[name].DESCRIPTION.split()[0] in shown
+    assert max(map(len, shown.splitlines())) < 130
+
+
+@pytest.mark.parametrize(("name", "line"), [
+    (name, line.strip())
+    for name, command in COMMANDS.items()
+    for line in getattr(command, "EXAMPLES", "").splitlines()
+    if line.strip().startswith("cmat-gym ")
+])  # fmt: skip
+def test_the_examples_of_the_help_can_be_typed(name: str, line: str) -> None:
+    words = shlex.split(re.split(r" {3,}| \| ", line)[0])
+    args = build_parser().parse_args(words[1:])
+    assert args.command == words[1]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +65,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
         ("play cmat-test/Counter-v0 --env colour", "KEY=VALUE"),
         ("eval cmat-test/Counter-v0 --size 0", "size=0"),
         ("eval cmat-test/Counter-v0 --policy expert --adapter x", "needs a language model"),
+        ("play cmat-test/Counter-v0 --out /dev/null/x.jsonl", "Not a directory: /dev/null/x.jsonl"),
         ("replay nowhere.jsonl", "There is no file 'nowhere.jsonl'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,6 +91,7 @@ def test_runs_get_folders_of_their_own(
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         options = ["--sft-episodes", "0", "--iterations", "0", "--test-tasks", "2", "--dev-tasks", "2"]
-        assert main(["train", counter_id, "--model", model, "--max-turns", "1", *options]) == 0
+        assert main(["train", counter_id, "--model", model, "--max-turns", "1", "--json", *options]) == 0
+        assert json.loads(capsys.readouterr().out)["stages"][0]["name"] == "base"
     name = f"counter-{Path(model).name}-seed0"
     assert sorted(folder.name for folder in (tmp_path / "runs").iterdir()) == [name, f"{name}-2"]

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reviewed import reviewed_episodes
 
 from cmat_gym.core.errors import UsageError
+from cmat_gym.core.memory import LessonStore
 from cmat_gym.core.roles import Info
+from cmat_gym.core.trajectory import Trajectory
 from cmat_gym.evaluation.curve import Curve, Point, Series, curve_png, curve_svg
 from cmat_gym.evaluation.evaluate import Evaluation, evaluate
+from cmat_gym.evaluation.recorded import evaluations_of
 from cmat_gym.evaluation.report import report_html, write_report
 
 ATTACK = '</script><script>alert(1)</script><!--<img src=x onerror=alert(1)>&amp;"\u2028\ud800'
@@ -70,17 +74,25 @@ def payload_of(text: str) -> dict[str, Any]:
     return data
 
 
+def text_of(seen: dict[str, Any]) -> str:
+    """The observation as `DualMemory` had put it together."""
+    parts = ([f"Task: {seen['task']}"] if "task" in seen else []) + (
+        ["Recent turns:", *seen["turns"]] if "turns" in seen else []
+    )
+    return "\n".join([*parts, f"Observation: {seen['observation']}"])
+
+
 def test_the_payload_holds_every_turn_of_both_runs_side_by_side(runs: list[Evaluation]) -> None:
     data = payload_of(report_html(runs))
-    assert data["stages"] == [run.name for run in runs]
+    assert data["groups"] == [{"world": runs[0].panel.env_id, "stages": [run.name for run in runs]}]
     assert [task["id"] for task in data["tasks"]] == list(runs[0].panel.task_ids)
     for position, task in enumerate(data["tasks"]):
         for run, shown in zip(runs, task["runs"], strict=True):
             trajectory = run.trajectories[position]
             assert task["instruction"] == trajectory.instruction
             assert shown["score"] == trajectory.score
-            assert shown["final"] == trajectory.final_observation
-            assert [turn["observation"] for turn in shown["turns"]] == [t.observation for t in trajectory.turns]
+            assert text_of(shown["final"]) == trajectory.final_observation
+            assert [text_of(turn["seen"]) for turn in shown["turns"]] == [t.observation for t in trajectory.turns]
             assert [turn["reward"] for turn in shown["turns"]] == [t.reward for t in trajectory.turns]
     attacked, opening = data["tasks"][0]["runs"][0]["turns"][0], data["tasks"][0]["runs"][1]["turns"][0]
     assert (attacked["action"], attacked["valid"]) == (ATTACK, False)
@@ -110,6 +122,7 @@ def test_the_file_needs_nothing_from_outside_and_allows_only_its_own_script(runs
     assert policy is not None
     assert policy.startswith("default-src 'none'")
     assert "unsafe" not in policy
+    assert policy.count("sha256-") == 2
     for tag in ("style", "script"):
         shipped = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
         assert len(shipped) == 1
@@ -143,9 +156,50 @@ def test_runs_without_stored_episodes_still_have_figures(runs: list[Evaluation])
     assert f"{runs[0].score.estimate:.3f}" in text
 
 
-def test_runs_on_different_panels_get_reports_of_their_own(runs: list[Evaluation], counter_id: str) -> None:
-    with pytest.raises(UsageError, match="one panel"):
-        report_html([runs[0], evaluate(Script(), counter_id, 9)])
+def test_runs_on_several_panels_stand_in_one_report_by_world(runs: list[Evaluation], counter_id: str) -> None:
+    other = evaluate(Script(), counter_id, 9, name="base")
+    text = report_html([*runs, other])
+    assert [group["stages"] for group in payload_of(text)["groups"]] == [[run.name for run in runs], ["base"]]
+    assert [task["group"] for task in payload_of(text)["tasks"]] == [0] * 10 + [1] * 9
+    page = Page(text)
+    assert "Score by world" in page.texts["h2"]
+    assert runs[0].panel.describe() in page.texts["h3"]
+    assert other.panel.describe() in page.texts["h3"]
+    assert "Score by world" not in Page(report_html(runs)).texts["h2"]
+    with pytest.raises(UsageError, match="at least one evaluation"):
+        report_html([])
+
+
+def test_rendered_pages_are_stored_once_and_their_styles_are_allowed(runs: list[Evaluation]) -> None:
+    first = "<!DOCTYPE html><html><head><style>p{color:red}</style></head><body></script></body></html>"
+
+    def pages(trajectory: Trajectory) -> list[str] | None:
+        return [first, *["second"] * len(trajectory.turns)] if trajectory.policy == "base" else None
+
+    text = report_html(runs, pages=pages)
+    data = payload_of(text)
+    assert data["pages"] == [first, "second"]
+    assert data["tasks"][0]["runs"][0]["pages"] == [0, *[1] * len(runs[0].trajectories[0].turns)]
+    assert data["tasks"][0]["runs"][1]["pages"] == []
+    assert base64.b64encode(hashlib.sha256(b"p{color:red}").digest()).decode() in text
+
+
+def test_memory_checker_and_trends_are_shown_where_they_were_recorded(counter_id: str) -> None:
+    store = LessonStore()
+    store.add(f"Count first. {ATTACK}", "Bring the counter to 7.")
+    episodes = reviewed_episodes(counter_id, store)
+    text = report_html(
+        evaluations_of(episodes), memory=store, trends={"critic/value": [(0, 0.1), (1, 0.4)], "policy/kl": [(0, 0.0)]}
+    )
+    turns = payload_of(text)["tasks"][0]["runs"][0]["turns"]
+    assert [turn["executed"] for turn in turns[:2]] == [False, True], "the first action is held back once"
+    assert turns[0]["review"] == {"accept": False, "reward": -1.0, "value": 0.25, "feedback": "not yet"}
+    assert turns[0]["value"] == 0.75, "the sampling pass's own value comes before the review's"
+    assert turns[0]["seen"]["lessons"] == [store.lessons[0].text]
+    page = Page(text)
+    assert store.lessons[0].text in "".join(page.texts["th"])
+    assert "critic/value" in page.texts["text"]
+    assert "policy/kl" not in page.texts["text"], "one point is no trend"
 
 
 def test_the_file_is_valid_utf8_whatever_was_written(runs: list[Evaluation], tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import html as lxml_html
 
 from cmat_gym.core.errors import InvalidAction
 from cmat_gym.envs.mind2web.backend import MAX_TEXT, Move, check, encode
-from cmat_gym.envs.mind2web.dom import Page, clean
+from cmat_gym.envs.mind2web.dom import Page, clean, filled_document
 from cmat_gym.envs.mind2web.sites import html
 
 PAGE = """<!DOCTYPE html><html><head><title>A [test] page</title><script>var x = "<b>no</b>"</script></head><body>
@@ -141,3 +142,17 @@ def test_any_document_can_be_read(document: str) -> None:
     page = Page(f"<html>{document}</html>")
     assert isinstance(page.text({}), str)
     assert isinstance(page.tree({}), str)
+
+
+def test_a_document_is_shown_with_what_was_filled_in() -> None:
+    page = (
+        "<html><body><form><input name=a><textarea name=b>old</textarea><input type=checkbox name=c checked>"
+        "<input type=radio name=d value=1><select name=e><option selected>x<option>y</select></form></body></html>"
+    )
+    shown = lxml_html.document_fromstring(filled_document(page, {1: '"<b>', 2: "new", 3: "", 4: "on", 5: "y"}))
+    assert shown.xpath("string(//input[@name='a']/@value)") == '"<b>'
+    assert shown.findtext(".//textarea") == "new"
+    assert not shown.xpath("//input[@name='c']/@checked")
+    assert shown.xpath("//input[@name='d' and @checked]")
+    assert shown.xpath("//option[@selected]/text()") == ["y"]
+    assert filled_document(page, {}).count("checked") == page.count(" checked")

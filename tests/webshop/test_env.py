@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import cmat_gym  # noqa: F401 - registers the worlds
 from cmat_gym.core.env import base_env
 from cmat_gym.core.task import Task
 from cmat_gym.envs.webshop.env import WebShopEnv
+from cmat_gym.envs.webshop.pages import document
 
 WEBSHOP = "cmat/WebShop-v0"
 RECORDINGS = [
@@ -215,3 +218,19 @@ def test_tool_calls_are_checked_against_their_schema() -> None:
         assert info["valid_action"] is False
         assert observation.startswith("Invalid action: ")
     assert env.step('<tool_call>{"name": "search", "arguments": {"keywords": "lamp"}}</tool_call>')[4]["valid_action"]
+
+
+def test_the_page_for_people_shows_buttons_and_escapes_what_the_shop_says() -> None:
+    env = gym.make("cmat/WebShop-v0", memory=None)
+    env.reset(seed=0)
+    assert env.unwrapped.page_html().count("<button") == 1
+    while True:
+        action = env.unwrapped.expert_action()
+        _, _, terminated, _, _ = env.step(action)
+        page = env.unwrapped.page_html()
+        buttons = {label.lower() for label in re.findall(r"<button[^>]*>(.*?)</button>", page)}
+        clicks = [call.arguments["value"] for call in env.unwrapped.admissible_calls() if call.name == "click"]
+        assert {escape(name) for name in clicks} <= buttons
+        if terminated:
+            break
+    assert "<p>&lt;b&gt; &amp;</p>" in document("<b> &")

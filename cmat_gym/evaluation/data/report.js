@@ -1,7 +1,6 @@
-"use strict";
 // Steps through recorded episodes. Everything an agent wrote goes to the page as text (textContent), never as markup.
 (() => {
-  const { stages, tasks } = JSON.parse(document.getElementById("payload").textContent);
+  const { groups, tasks, pages } = JSON.parse(document.getElementById("payload").textContent);
   const byId = (id) => document.getElementById(id);
   if (!tasks.length) return;
 
@@ -12,7 +11,10 @@
     "gained": (task) => task.runs.at(-1).score > task.runs[0].score,
     "lost": (task) => task.runs.at(-1).score < task.runs[0].score,
     "with refused actions": (task) => task.runs.some((run) => run.turns.some((turn) => !turn.valid)),
+    "with verdicts of the Checker": (task) => task.runs.some((run) => run.turns.some((turn) => turn.review)),
   };
+  for (const name of ["partial score", "no score", "turn limit", "error"]) FILTERS[`ended with: ${name}`] = (task) => task.runs.some((run) => run.ending === name);
+  if (groups.length > 1) groups.forEach((group, place) => { FILTERS[`${place + 1}. ${group.world}`] = (task) => task.group === place; });
   let shown = tasks, current = tasks[0], turn = 0, timer = null;
 
   function element(tag, className, text) {
@@ -23,6 +25,7 @@
   }
   const color = (stage) => `s${stage % 6 + 1}`;
   const number = (value) => Number(value).toFixed(2);
+  const stages = (task) => groups[task.group].stages;
   const length = (task) => Math.max(...task.runs.map((run) => run.turns.length));
 
   function drawTasks() {
@@ -34,7 +37,7 @@
       task.runs.forEach((run, stage) => {
         const chip = element("span");
         chip.append(element("span", `swatch ${color(stage)}`), `${number(run.score)}`);
-        chip.title = stages[stage];
+        chip.title = stages(task)[stage];
         chips.append(chip);
       });
       button.append(chips);
@@ -51,18 +54,63 @@
     parent.append(element("h5", "", heading), element("div", `text ${className}`, text));
   }
 
+  // What the agent saw: the memory's parts, folded away where they are long, and the page.
+  function drawSeen(card, heading, seen, page) {
+    if (seen.task) block(card, "Task", "", seen.task);
+    for (const [name, lines] of [["Lessons from memory", seen.lessons], ["Recent turns, from memory", seen.turns]]) {
+      if (!lines) continue;
+      const fold = element("details", "memory");
+      fold.open = opened.has(name);
+      fold.addEventListener("toggle", () => { if (fold.open) opened.add(name); else opened.delete(name); });
+      fold.append(element("summary", "", `${name} (${lines.length})`), element("div", "text", lines.join("\n")));
+      card.append(fold);
+    }
+    block(card, heading, "observation", seen.observation);
+    if (page === undefined) return;
+    const fold = element("details", "rendered");
+    fold.open = opened.has("page");
+    const frame = () => {
+      const node = element("iframe");
+      node.setAttribute("sandbox", "");  // no scripts, no forms, no way out; the file's own policy holds inside, too
+      node.setAttribute("referrerpolicy", "no-referrer");
+      node.title = "The page as a browser shows it";
+      node.srcdoc = pages[page];
+      return node;
+    };
+    fold.append(element("summary", "", "Rendered page"));
+    if (fold.open) fold.append(frame());
+    fold.addEventListener("toggle", () => {
+      if (fold.open) { opened.add("page"); if (!fold.querySelector("iframe")) fold.append(frame()); } else opened.delete("page");
+    });
+    card.append(fold);
+  }
+  const opened = new Set();
+
+  function drawReview(card, step) {
+    const verdict = element("div", "review");
+    verdict.append(element("span", `badge ${step.review.accept ? "good" : "bad"}`, step.review.accept ? "Checker: accept" : "Checker: reject"));
+    verdict.append(element("span", "badge", `Checker's reward ${number(step.review.reward)}`));
+    if (!step.executed) verdict.append(element("span", "badge bad", "not carried out"));
+    card.append(verdict);
+    if (step.review.feedback) block(card, "Feedback", "", step.review.feedback);
+  }
+
   function drawRun(run, stage) {
     const card = element("article", `run ${color(stage)}`);
     const header = element("header");
-    header.append(element("h4", "", stages[stage]));
+    header.append(element("h4", "", stages(current)[stage]));
     header.append(element("span", `badge ${run.success ? "good" : ""}`, `final score ${number(run.score)}`));
     card.append(header);
+    const chart = timeline(run, turn, go);
+    if (chart) card.append(chart);
     if (turn < run.turns.length) {
       const step = run.turns[turn];
-      block(card, "Observation", "observation", step.observation);
+      drawSeen(card, "Observation", step.seen, run.pages[turn]);
       if (step.thought) block(card, "Thought", "thought", step.thought);
       block(card, "Action", "action", step.action);
+      if (step.review) drawReview(card, step);
       const facts = element("div", "facts");
+      if (step.value !== null && step.value !== undefined) facts.append(element("span", "badge", `V(s) ${number(step.value)}`));
       facts.append(element("span", "badge", `reward ${number(step.reward)}`));
       facts.append(element("span", "badge", `score ${number(step.score)}`));
       if (!step.valid) facts.append(element("span", "badge bad", "refused"));
@@ -72,9 +120,9 @@
       const count = `${run.turns.length} turn${run.turns.length === 1 ? "" : "s"}`;
       const how = run.error ? `Ended by an error after ${count}: ${run.error}` : `Ended after ${count}` + (run.truncated ? ", at the turn limit" : "");
       block(card, "End", "", how);
-      if (run.final) block(card, "Last observation", "observation", run.final);
+      if (run.final.observation) drawSeen(card, "Last observation", run.final, run.pages[run.turns.length]);
       const facts = element("div", "facts");
-      facts.append(element("span", `badge ${run.success ? "good" : "bad"}`, run.success ? "success" : "no success"));
+      facts.append(element("span", `badge ${run.success ? "good" : "bad"}`, run.ending));
       card.append(facts);
     }
     return card;
@@ -129,7 +177,7 @@
   byId("last").addEventListener("click", () => go(length(current)));
   byId("play").addEventListener("click", play);
   byId("slider").addEventListener("input", (event) => go(Number(event.target.value)));
-  byId("filter").append(...Object.keys(FILTERS).map((name) => element("option", "", name)));
+  byId("filter").append(...Object.keys(FILTERS).filter((name) => tasks.some(FILTERS[name])).map((name) => element("option", "", name)));
   byId("filter").addEventListener("change", (event) => {
     shown = tasks.filter(FILTERS[event.target.value]);
     drawTasks();
