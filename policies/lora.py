@@ -80,7 +80,7 @@ class LoRAPolicy:
         """Move the model; the sampling generator starts anew there, from the same seed."""
         if device.type != self.backbone.device.type:
             self.backbone.to(device)
-            self.generator = torch.Generator(device).manual_seed(self.generator.initial_seed())
+        self._follow_device()
 
     def read_system_prompt(self, env: gym.Env[Any, Any]) -> None:
         """Learn how to introduce the world of `env`; tasks of its domain get its system prompt from now on."""
@@ -162,7 +162,13 @@ class LoRAPolicy:
 
     # The model ------------------------------------------------------------------------------------------------------
 
+    def _follow_device(self) -> None:
+        """Draw where the model is: another role on the same backbone may have moved it."""
+        if self.generator.device.type != self.backbone.device.type:
+            self.generator = torch.Generator(self.backbone.device).manual_seed(self.generator.initial_seed())
+
     def _generate(self, asked: Sequence[Sequence[int]]) -> list[Completion]:
+        self._follow_device()
         return generate(
             self.backbone,
             asked,

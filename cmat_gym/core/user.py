@@ -7,7 +7,6 @@ instruction and answers the agent's questions. The environment's task stays the 
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -24,7 +23,6 @@ from cmat_gym.core.wrappers import TextWrapper
 
 __all__ = ["PolicyUser", "TemplateUser", "User", "UserInstruction", "gives_away", "keeps_facts"]
 
-logger = logging.getLogger(__name__)
 _QUESTION = re.compile(r"ask\[(.*)\]", re.DOTALL | re.IGNORECASE)
 # What a request may not lose when it is reworded: quotations, paths and other words with signs in them, numbers, names.
 _FACT = re.compile(r"'[^']+'|\"[^\"]+\"|\S*[\w~][/_@\\]\S*\w|/\S*\w|\d+(?:[.,:]\d+)*|(?<=[\w,] )[A-Z]\w+")
@@ -204,9 +202,10 @@ class UserInstruction(TextWrapper[str, str]):
         task = base_env(self).task
         self.instruction = self.user.instruct(task)
         self._asked = 0
-        if task.instruction not in page:
-            page = f"{prompts.MEMORY_TASK.format(task=self.instruction)}\n{page}"
+        said = task.instruction in page
         page = self._reword(page)
+        if not said:
+            page = f"{prompts.MEMORY_TASK.format(task=self.instruction)}\n{page}"
         if self.max_questions:
             form = prompts.ASK_TOOL if base_env(self).protocol == "tools" else prompts.ASK_TEXT
             page = f"{prompts.MAY_ASK.format(count=self.max_questions, form=form)}\n{page}"

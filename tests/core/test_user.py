@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+from toy_worlds import PickEnv
 
 from cmat_gym.core.env import restore, snapshot
 from cmat_gym.core.errors import UsageError
@@ -41,6 +42,12 @@ def test_the_template_stands_in_the_place_of_the_instruction() -> None:
     assert page.startswith("Task: Please: Bring the counter to -5. Thanks!\n")
     bare = UserInstruction(gym.make(COUNTER_ID, memory=None), TemplateUser("Please: {instruction}"))
     assert bare.reset(seed=0, options={"task": 0})[0].startswith("Please: Bring")
+
+
+def test_a_page_that_does_not_say_the_task_gets_the_users_words_once() -> None:
+    """Fails when the words are left out, or put into themselves."""
+    env = UserInstruction(PickEnv(), TemplateUser("Please: {instruction}"))
+    assert env.reset(seed=0, options={"task": 0})[0] == "Task: Please: Pick.\nPick one"
 
 
 def test_questions_are_answered_without_a_turn_and_within_bounds() -> None:
