@@ -218,7 +218,7 @@ def test_lessons_of_one_episode_help_the_next_in_every_environment() -> None:
     teacher = Teacher()
     envs = [counter(), counter()]
     # The two environments have a store each; what is learned in either goes into both.
-    other = next(i for i in range(99) if int(CounterEnv().split[i].instruction[24:-1]) > 12)
+    other = next(i for i in range(99) if int(CounterEnv().split[i].instruction[21:-1]) > 12)
     records = Collaboration(FunctionPolicy(count_to), reflector=teacher).play(envs, [0, other])
     assert [record.success for record in records] == [False, False]
     assert [t.task_id for t in teacher.seen] == [record.task_id for record in records]

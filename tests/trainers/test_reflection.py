@@ -221,7 +221,7 @@ def test_hindsight_becomes_first_sight(tmp_path: Path) -> None:
         [PickEnv() for _ in range(4)], FunctionPolicy(stubborn), tasks, Advice(), checker=NotOne()
     )
     assert found.turned > 0
-    stage = make_stage(policy, found.rows, tmp_path, num_train_epochs=40, per_device_train_batch_size=8)
+    stage = make_stage(policy, found.rows, tmp_path, num_train_epochs=24, per_device_train_batch_size=8)
     stage.train()
     assert stage.state.global_step > 0
     solved = [t.success for t in rollout([PickEnv()], policy, tasks)]
