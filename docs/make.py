@@ -63,8 +63,9 @@ def index_page() -> str:
         f"{NOTE}\n# cmat-gym\n\n{ABOUT}\n\n## Guides\n\n{guides}\n\n"
         f"## Worlds\n\n| id | what it is |\n|---|---|\n{worlds}\n\n"
         f"## Commands\n\n| command | what it does |\n|---|---|\n{commands}\n\n"
-        "## More\n\n- [Python interface](api.md)\n- [Metrics](metrics.md) that the trainers log\n"
-        "- [The tiny base model](tiny.md)\n"
+        "## More\n\n- [Python interface](api.md)\n"
+        "- [Evaluation](evaluation.md): tables, records, comparisons, endpoints\n"
+        "- [Metrics](metrics.md) that the trainers log\n- [The tiny base model](tiny.md)\n"
         "- [The facts of the knowledge graph](provenance/kg.md): sources and licences\n"
     )
 

@@ -8,6 +8,7 @@ same module, so whatever trains, clips or saves this module sees them.
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,6 +115,8 @@ class Backbone(nn.Module):
         self._captured: Tensor | None = None
         self._swapped: list[tuple[nn.Parameter, Tensor, Tensor]] = []  # while merged: weight, original, with adapter
         self._parameters_of: dict[str, list[nn.Parameter]] = {}
+        # A model without positions, such as one with ALiBi, counts padding between tokens as distance.
+        self.takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         head = self.model.get_base_model().get_output_embeddings()
         head.register_forward_pre_hook(self._capture)
         self._activate(ACTOR)
@@ -131,6 +134,8 @@ class Backbone(nn.Module):
         page: Page | None = None,
     ) -> Forward:
         """Run the active adapter over `ids`; padding may stand anywhere, positions count what is not padding.
+
+        Where the model takes no positions (`takes_positions`), padding may stand on the left and on the right only.
 
         With a `tail`, everything but the tail and the last `keep - 1` tokens is read with the base weights first, or
         taken from `page`, what `read_page` returned for these very arguments.

@@ -127,7 +127,8 @@ def pad_turns(
 def _prefill(backbone: Backbone, prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor, Any, Tensor]:
     """Read the prompts; returns last logits [batch, vocabulary], last hidden states, cache and mask."""
     shared = _common_prefix(prompts, leave=backbone.settings.tail or 1)
-    if shared < _MIN_PREFIX or len(prompts) == 1:
+    # What is shared comes before the rest, and with it the padding of the shorter rests comes to stand in between.
+    if shared < _MIN_PREFIX or len(prompts) == 1 or not backbone.takes_positions:
         ids, mask = pad_left(prompts, pad_id, backbone.device)
         cache = None
     else:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cmat_gym.core.env import base_env
-from cmat_gym.core.errors import UsageError
+from cmat_gym.core.errors import UsageError, choose
 from cmat_gym.core.roles import Info, SampledAction, TokenSample
 from cmat_gym.policies import prompts
 from cmat_gym.policies.backbone import ACTOR, CHECKER, AdapterSettings, Backbone
@@ -37,6 +37,8 @@ class LoRAPolicy:
         env: A world to take the system prompt from; see `read_system_prompt`.
         adapter: Shape of the adapters.
         sampling: How actions are drawn.
+        style: Name of a prompt in `prompts.STYLES` to use in the place of the tokenizer's chat template, with the texts
+            that end its answers; `chat` insists on the template, None takes it where there is one.
         max_prompt_tokens: Longer prompts lose the beginning of the observation; it says so in its place.
         seed: Seed of the fresh adapters and of the sampling.
         device: Where the model runs; CUDA where there is one by default.
@@ -50,6 +52,7 @@ class LoRAPolicy:
         *,
         adapter: AdapterSettings | None = None,
         sampling: Sampling | None = None,
+        style: str | None = None,
         max_prompt_tokens: int = 2048,
         seed: int = 0,
         device: str | torch.device | None = None,
@@ -61,13 +64,14 @@ class LoRAPolicy:
             self.backbone = Backbone(base.model, adapter)
         self.adapter = ACTOR
         self.tokenizer = base.tokenizer
+        self.style = _style(base.tokenizer, style)
         self.sampling = sampling or Sampling()
         self.max_prompt_tokens = min(max_prompt_tokens, _context_length(base.model) - self.sampling.max_new_tokens)
         self.generator = torch.Generator(self.backbone.device).manual_seed(seed)
         self.system_prompts: dict[str, str] = {}
         self.cut_prompts = 0
         self.last_hidden: Tensor | None = None
-        self.stop_ids = _stop_ids(base)
+        self.stop_ids = _stop_ids(base) | self._stop_marks()
         if env is not None:
             self.read_system_prompt(env)
 
@@ -147,14 +151,23 @@ class LoRAPolicy:
 
     def text(self, token_ids: Sequence[int]) -> str:
         """The answer that sampled tokens say."""
-        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True)).strip()
+        text = str(self.tokenizer.decode(token_ids, skip_special_tokens=True))
+        return (text if self.style is None else prompts.cut_at(text, self.style.stop)).strip()
 
     def _render(self, system: str, observation: str) -> str:
+        if self.style is not None:
+            return str(self.tokenizer.bos_token or "") + self.style.render(system, observation)
         if self.tokenizer.chat_template is None:
             return prompts.PLAIN_PROMPT.format(system=system, observation=observation)
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": observation})
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+    def _stop_marks(self) -> frozenset[int]:
+        """Marks of the prompt that are special tokens: the model stops there, and they leave no text to cut at."""
+        marks = self.style.stop if self.style is not None else ()
+        special = self.tokenizer.all_special_ids
+        return frozenset(ids[0] for mark in marks if len(ids := self._encode(mark)) == 1 and ids[0] in special)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -223,6 +236,20 @@ class LoRAPolicy:
         self.backbone.load(folder)
         saved: Mapping[str, str] = json.loads((Path(folder) / _PROMPTS_FILE).read_text(encoding="utf-8"))
         self.system_prompts.update(saved)
+
+
+def _style(tokenizer: Any, name: str | None) -> prompts.PromptStyle | None:
+    """The prompt to write out, or None for the tokenizer's own chat template.
+
+    Raises:
+        UsageError: `chat` for a tokenizer without a template.
+        UnknownNameError: There is no such prompt.
+    """
+    if name == "chat" and tokenizer.chat_template is None:
+        raise UsageError(f"The tokenizer has no chat template; write the prompt out: {', '.join(prompts.STYLES)}")
+    if name in (None, "chat"):
+        return None
+    return prompts.STYLES[choose("prompt style", str(name), ["chat", *prompts.STYLES])]
 
 
 def _context_length(model: Any) -> int:

@@ -2,10 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
 THOUGHT_AND_ACTION = "Thought: {thought}\nAction: {action}"
 
 # The prompt for tokenizers without a chat template.
 PLAIN_PROMPT = "{system}\n\n{observation}\n\n> "
+
+
+class PromptStyle(NamedTuple):
+    """A prompt written out, for models and endpoints without a chat template of their own.
+
+    Attributes:
+        with_system: The prompt, with places for `{system}` and `{observation}`.
+        without_system: The same for a world that says nothing in advance.
+        stop: Texts at which an answer ends; they are not part of it.
+    """
+
+    with_system: str
+    without_system: str
+    stop: tuple[str, ...] = ()
+
+    def render(self, system: str, observation: str) -> str:
+        """The prompt for an observation."""
+        form = self.with_system if system else self.without_system
+        return form.format(system=system, observation=observation)
+
+
+# How the models of the paper were tuned to be spoken to, each as its authors publish it; the token that begins a text
+# is the tokenizer's own and left out. `plain` is for models that were tuned to no conversation at all.
+STYLES: Mapping[str, PromptStyle] = MappingProxyType(
+    {
+        "plain": PromptStyle(PLAIN_PROMPT, "{observation}\n\n> ", ("\n> ", "\nObservation:")),
+        "chatml": PromptStyle(
+            "<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{observation}<|im_end|>\n<|im_start|>assistant\n",
+            "<|im_start|>user\n{observation}<|im_end|>\n<|im_start|>assistant\n",
+            ("<|im_end|>", "<|im_start|>"),
+        ),
+        "llama-2": PromptStyle(
+            "[INST] <<SYS>>\n{system}\n<</SYS>>\n\n{observation} [/INST]", "[INST] {observation} [/INST]", ("[INST]",)
+        ),
+        "zephyr": PromptStyle(
+            "<|system|>\n{system}</s>\n<|user|>\n{observation}</s>\n<|assistant|>\n",
+            "<|user|>\n{observation}</s>\n<|assistant|>\n",
+            ("</s>", "<|user|>"),
+        ),
+        "chatglm2": PromptStyle(
+            "[Round 1]\n\n问：{system}\n\n{observation}\n\n答：",
+            "[Round 1]\n\n问：{observation}\n\n答：",
+            ("[Round 2]",),
+        ),
+        "baichuan2": PromptStyle(
+            "{system}<reserved_106>{observation}<reserved_107>",
+            "<reserved_106>{observation}<reserved_107>",
+            ("<reserved_106>",),
+        ),
+    }
+)
 
 # Stands where the beginning of an observation was cut off.
 CUT = "[... the beginning does not fit and was left out ...]\n"
@@ -14,6 +69,12 @@ CUT = "[... the beginning does not fit and was left out ...]\n"
 EXPECTED_WORSE = (
     "This action is expected to end at {action:.2f}, while {value:.2f} can be reached from here. Reconsider."
 )
+
+
+def cut_at(text: str, stop: tuple[str, ...]) -> str:
+    """An answer up to the first of the texts that end it."""
+    ends = [end for mark in stop if (end := text.find(mark)) >= 0]
+    return text[: min(ends)] if ends else text
 
 
 def with_thought(thought: str, action: str) -> str:

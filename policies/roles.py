@@ -44,8 +44,8 @@ class RolePolicy(LoRAPolicy):
         seed: int = 0,
         copy_of: str | None = None,
     ) -> None:
-        # Not super().__init__: that would build a backbone of its own.
-        self.backbone = policy.backbone
+        # Not super().__init__, which would build a backbone: everything is shared but what is set below.
+        vars(self).update(vars(policy))
         _check_name(policy, role)
         if role not in self.backbone.adapters:
             with torch.random.fork_rng():
@@ -53,14 +53,10 @@ class RolePolicy(LoRAPolicy):
                 self.backbone.add_adapter(role, copy_of)
         self.adapter = role
         self.instructions = instructions
-        self.tokenizer = policy.tokenizer
         self.sampling = sampling or policy.sampling
-        self.max_prompt_tokens = policy.max_prompt_tokens
         self.generator = torch.Generator(self.backbone.device).manual_seed(seed)
-        self.system_prompts = policy.system_prompts
         self.cut_prompts = 0
         self.last_hidden = None
-        self.stop_ids = policy.stop_ids
 
     def system_prompt(self, info: Info) -> str:
         """The role's instructions, whatever the world."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -33,11 +34,12 @@ class RandomPolicy:
     """Uniform over `info["admissible_actions"]`: the floor any learner must leave.
 
     Args:
-        seed: Seed or generator of the choices.
+        seed: A number makes a choice depend on it, on the task and on the turn alone, so that an episode comes out the
+            same whoever else plays beside it. A generator is drawn from in the order of the calls.
     """
 
     def __init__(self, seed: int | np.random.Generator = 0) -> None:
-        self.np_random = np.random.default_rng(seed)
+        self.seed = seed
 
     def act(self, observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
         """One admissible action for each observation.
@@ -45,7 +47,13 @@ class RandomPolicy:
         Raises:
             UsageError: The world does not list admissible actions.
         """
-        return [_choose_admissible(self.np_random, info) for info in infos]
+        return [_choose_admissible(self._generator(info), info) for info in infos]
+
+    def _generator(self, info: Info) -> np.random.Generator:
+        if isinstance(self.seed, np.random.Generator):
+            return self.seed
+        key = f"{info.get('task_id')}/{info.get('turn')}".encode()
+        return np.random.default_rng([self.seed, *hashlib.blake2b(key, digest_size=16).digest()])
 
 
 class ExpertPolicy:

@@ -137,8 +137,10 @@ def collect_turns(config: PretrainConfig) -> Iterator[TextTurn]:
 
 def _open(world: str, config: PretrainConfig, shop: int) -> gym.Env[str, str]:
     """A world on its training tasks; a shop with a catalogue of its own, as all tasks of one are about its products."""
-    shops = {"catalogue_seed": config.first_shop_seed + shop, "catalogue_size": config.shop_size}
-    return gym.make(world, split="train", **(shops if world == SHOP else {}))
+    if world != SHOP:
+        return gym.make(world, split="train")
+    seed, size = config.first_shop_seed + shop, config.shop_size
+    return gym.make(world, split="train", catalogue_seed=seed, catalogue_size=size)
 
 
 def _play(env: gym.Env[str, str], config: PretrainConfig, generator: np.random.Generator) -> Iterator[TextTurn]:

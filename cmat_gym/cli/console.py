@@ -38,14 +38,16 @@ def print_json(value: object) -> None:
 @contextmanager
 def episode_progress(name: str) -> Iterator[OnProgress]:
     """A progress bar for one evaluation; gives what `evaluate` takes as `on_progress`."""
+    console = make_console(stderr=True)
     with Progress(
         TextColumn("{task.fields[name]}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("episodes, mean score {task.fields[score]:.3f}"),
         TimeElapsedColumn(),
-        console=make_console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     ) as progress:
         bar = progress.add_task("", total=None, name=name, score=0.0)
 

@@ -24,7 +24,7 @@ DESCRIPTION = (
 EXAMPLES = """examples:
   cmat-gym play WebShop --episodes 5 --out mine.jsonl
   cmat-gym data export mine.jsonl --out demonstrations.jsonl
-  cmat-gym data export results/episodes-2.jsonl --format plain --min-score 0.5 --out good.jsonl
+  cmat-gym data export results/WebShop-v0/expert/episodes.jsonl --format plain --min-score 0.5 --out good.jsonl
 """
 
 

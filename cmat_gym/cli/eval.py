@@ -1,82 +1,182 @@
-"""`cmat-gym eval`: policies on a fixed panel, as a table, JSON, Markdown and an HTML report."""
+"""`cmat-gym eval`: policies on fixed panels, as a table, JSON, Markdown, LaTeX and an HTML report."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from cmat_gym.cli.console import episode_progress, make_console, print_json
-from cmat_gym.cli.options import add_world_options, env_kwargs
-from cmat_gym.cli.policies import policy_factory
-from cmat_gym.core.trajectory import write_trajectories
+from cmat_gym.cli.options import add_world_options, env_kwargs, for_world, worlds_of
+from cmat_gym.cli.policies import PolicyChoice, add_policy_options, choose_policies, policy_options
+from cmat_gym.core.errors import UsageError
+from cmat_gym.evaluation.comparison import compare_folders, comparison_grid
 from cmat_gym.evaluation.evaluate import Evaluation, evaluate
+from cmat_gym.evaluation.grid import Grid
+from cmat_gym.evaluation.overview import overview
 from cmat_gym.evaluation.panel import Panel
+from cmat_gym.evaluation.play import WorkerPool
+from cmat_gym.evaluation.presets import PRESETS, preset_kwargs
 from cmat_gym.evaluation.report import write_report
-from cmat_gym.evaluation.tables import markdown_table, terminal_table
+from cmat_gym.evaluation.tables import grid_of
 
-HELP = "measure policies on a fixed panel of tasks"
-DESCRIPTION = "Play a fixed, hashed panel of tasks with one or more policies, and print scores with 95 % intervals."
+HELP = "measure policies on fixed panels of tasks"
+DESCRIPTION = "Play fixed, hashed panels of tasks with one or more policies, and print scores with 95 % intervals."
+EXAMPLES = """examples:
+  cmat-gym eval WebShop --policy random expert          the floor and the ceiling of one world
+  cmat-gym eval --policy expert --workers 2             the whole table of builtin tasks
+  cmat-gym eval WebShop --policy smollm2 --out results  write every task down; run it again to go on
+  cmat-gym eval --policy api:gpt-4o-mini --budget-tokens 1000000 --out results
+  cmat-gym eval --policy zephyr-7b-alpha --base-url http://localhost:8000/v1 --preset agentbench-v0.2
+  cmat-gym eval --compare results/a results/b           two recorded runs, task by task
+"""
+FORMATS = ("table", "markdown", "latex", "json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_world_options(parser, split="test")
-    group = parser.add_argument_group("policy")
-    group.add_argument(
-        "--policy",
-        nargs="+",
-        default=["random", "expert"],
-        help="expert, random, or a language model: tiny, smollm2, a folder or a hub id (default: random expert)",
-    )
-    group.add_argument("--adapter", metavar="FOLDER", help="adapter for the language models, as train saves it")
-    group.add_argument(
-        "--temperature", type=float, default=0.0, metavar="X", help="0 acts greedily (default: %(default)s)"
-    )
-    parser.add_argument("--size", type=int, default=100, metavar="N", help="tasks of the panel (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the policies (default: %(default)s)")
+    add_world_options(parser, split="test", several=True)
+    add_policy_options(parser)
     parser.add_argument(
-        "--num-envs", type=int, default=16, metavar="N", help="actions in a batch (default: %(default)s)"
+        "--preset",
+        choices=sorted(PRESETS),
+        help="rules of a published benchmark; --env, --max-turns, --protocol win over them",
+    )
+    parser.add_argument("--size", type=int, default=100, metavar="N", help="tasks of a panel (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes for expert and random (default: %(default)s)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="write results.json, results.md, report.html and episodes"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="record every task there, and go on with what is recorded; write reports",
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument(
+        "--compare", nargs=2, type=Path, metavar=("A", "B"), help="compare two recorded runs instead of playing"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="table", help="of what is printed (default: %(default)s)")
+    parser.add_argument("--json", action="store_const", dest="format", const="json", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate."""
-    kwargs = env_kwargs(args)
-    panel = Panel.of(args.world, args.split, args.size, **kwargs)
-    runs: list[Evaluation] = []
-    for name in args.policy:
-        policy = policy_factory(name, adapter=args.adapter, temperature=args.temperature, seed=args.seed)
-        with episode_progress(name) as on_progress:
-            runs.append(
-                evaluate(
-                    policy, args.world, panel, name=name, num_envs=args.num_envs, on_progress=on_progress, **kwargs
-                )
-            )
-    if args.json:
+    """Evaluate, or compare what was evaluated."""
+    if args.compare is not None:
+        return _compare(args)
+    runs = evaluate_all(args)
+    if args.format == "json":
         print_json([evaluation.to_json() for evaluation in runs])
     else:
-        console = make_console()
-        console.print(terminal_table(runs, width=console.width))
-    if args.out is not None:
-        _write(args.out, runs, args)
-        make_console(stderr=True).print(
-            f"Written to {args.out}/: report.html, results.json, results.md, episodes", markup=False
-        )
+        _show(_grids(runs), args.format)
     return 0
 
 
-def _write(folder: Path, runs: list[Evaluation], args: argparse.Namespace) -> None:
+def evaluate_all(args: argparse.Namespace) -> list[Evaluation]:
+    """Play every policy in every world, and write what `--out` asks for."""
+    if args.workers < 1:
+        raise UsageError(f"--workers must be at least 1, got {args.workers}")
+    jobs = [(world, _kwargs(args, world)) for world in worlds_of(args)]
+    policies = choose_policies(args.policy, policy_options(args))
+    runs: list[Evaluation] = []
+    with ExitStack() as stack:
+        pool = stack.enter_context(WorkerPool(args.workers)) if args.workers > 1 else None
+        for world, kwargs in jobs:
+            panel = Panel.of(world, args.split, args.size, **kwargs)
+            for policy in policies:
+                runs.append(_play(args, panel, policy, pool if policy.parallel else None, kwargs))
+    if args.out is not None:
+        _write(args.out, runs, args)
+    return runs
 
-    folder.mkdir(parents=True, exist_ok=True)
+
+def _kwargs(args: argparse.Namespace, world: str) -> dict[str, Any]:
+    """What the world is made with: a preset's rules, then what was asked for by name."""
+    one = for_world(args, world)
+    if args.preset is None:
+        return env_kwargs(one)
+    rules, named = preset_kwargs(args.preset, world), _named(one)
+    return {**env_kwargs(one), **{key: value for key, value in rules.items() if key not in named}}
+
+
+def _named(args: argparse.Namespace) -> set[str]:
+    """Keywords that were given on the command line, which win over a preset's."""
+    options = {name for name in ("max_turns", "protocol") if getattr(args, name) is not None}
+    return options | {item.partition("=")[0] for item in args.env}
+
+
+def _play(
+    args: argparse.Namespace, panel: Panel, policy: PolicyChoice, pool: WorkerPool | None, kwargs: dict[str, Any]
+) -> Evaluation:
+    with episode_progress(f"{_short(panel.env_id)} {policy.name}") as on_progress:
+        return evaluate(
+            policy.factory,
+            panel.env_id,
+            panel,
+            name=policy.name,
+            num_envs=args.num_envs,
+            workers=pool,
+            record_to=None if args.out is None else args.out / _short(panel.env_id) / _slug(policy.name),
+            policy_settings=policy.settings,
+            on_progress=on_progress,
+            **kwargs,
+        )
+
+
+def _compare(args: argparse.Namespace) -> int:
+    pairs = compare_folders(*args.compare)
+    if args.format == "json":
+        print_json([pair.to_json() for pair in pairs])
+    else:
+        _show([comparison_grid(pair) for pair in pairs], args.format)
+    return 0
+
+
+def _grids(runs: Sequence[Evaluation]) -> list[Grid]:
+    """One world in full; several as an overview."""
+    return [grid_of(runs)] if len({run.panel.env_id for run in runs}) == 1 else overview(runs)
+
+
+def _show(grids: Sequence[Grid], form: str) -> None:
+    console = make_console()
+    for grid in grids:
+        if form == "markdown":
+            print(grid.markdown())
+        elif form == "latex":
+            print(grid.latex())
+        else:
+            console.print((grid if console.width >= 100 else grid.without("Tokens", "Seconds")).terminal())
+
+
+def _write(folder: Path, runs: Sequence[Evaluation], args: argparse.Namespace) -> None:
+    """Write the tables and the report next to the records."""
     results = [evaluation.to_json() for evaluation in runs]
+    worlds = dict.fromkeys(run.panel.env_id for run in runs)
+    by_world = {world: [run for run in runs if run.panel.env_id == world] for world in worlds}
+    several = overview(runs) if len(by_world) > 1 else []
+    grids = [*several, *(grid_of(some, world) for world, some in by_world.items())]
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (folder / "results.md").write_text(markdown_table(runs), encoding="utf-8")
-    for number, evaluation in enumerate(runs, start=1):
-        write_trajectories(folder / f"episodes-{number}.jsonl", evaluation.trajectories)
-    settings = {name: value for name, value in vars(args).items() if name not in ("run", "command", "json", "out")}
+    (folder / "results.md").write_text("\n".join(grid.markdown() for grid in grids), encoding="utf-8")
+    (folder / "results.tex").write_text("\n".join(grid.latex() for grid in grids), encoding="utf-8")
+    settings = {
+        name: value for name, value in vars(args).items() if name not in ("run", "command", "format", "out", "compare")
+    }
     write_report(folder / "report.html", runs, settings=settings)
+    make_console(stderr=True).print(
+        f"Written to {folder}/: results.json, .md and .tex, report.html; {', '.join(map(_short, by_world))}/ with "
+        "records.jsonl and episodes.jsonl for each policy",
+        markup=False,
+    )
+
+
+def _short(env_id: str) -> str:
+    """`cmat/WebShop-v0` -> `WebShop-v0`."""
+    return _slug(env_id.rpartition("/")[2])
+
+
+def _slug(name: str) -> str:
+    """A name as the name of a folder."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "policy"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import cmat_gym
-from cmat_gym.cli import data, doctor, eval, list, memory, play, replay, train, view
+from cmat_gym.cli import data, doctor, eval, list, memory, play, replay, table, train, view
 from cmat_gym.core.errors import CmatError
 
 __all__ = ["main"]
@@ -17,6 +17,7 @@ COMMANDS = {
     "list": list,
     "play": play,
     "eval": eval,
+    "table": table,
     "train": train,
     "view": view,
     "replay": replay,

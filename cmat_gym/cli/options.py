@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import inspect
 import json
+import os
 import types
 from collections.abc import Iterable
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -14,29 +15,89 @@ import gymnasium as gym
 
 from cmat_gym.core.errors import UnknownNameError, UsageError
 from cmat_gym.core.protocol import PROTOCOLS
-from cmat_gym.core.registry import world_class
+from cmat_gym.core.registry import WORLDS, world_class
 from cmat_gym.evaluation.panel import resolve_id
 
-__all__ = ["add_config_options", "add_world_options", "config_from", "env_kwargs", "key_values"]
+__all__ = [
+    "add_config_options",
+    "add_world_options",
+    "config_from",
+    "env_kwargs",
+    "for_world",
+    "key_values",
+    "worlds_of",
+]
 
 
-def add_world_options(parser: argparse.ArgumentParser, *, split: str | None) -> None:
-    """The world and the keywords every world takes."""
-    parser.add_argument("world", metavar="ID", help="the world, such as cmat/WebShop-v0, or WebShop for short")
+def add_world_options(parser: argparse.ArgumentParser, *, split: str | None, several: bool = False) -> None:
+    """The world, or worlds, and the keywords every world takes."""
     group = parser.add_argument_group("world")
-    group.add_argument(
-        "--source", default="builtin", help="'builtin', or a folder with official files (default: builtin)"
-    )
+    if several:
+        parser.add_argument(
+            "world",
+            metavar="ID",
+            nargs="*",
+            help="worlds, such as cmat/WebShop-v0 or WebShop; none or 'all': all of them",
+        )
+        group.add_argument(
+            "--source",
+            action="append",
+            default=[],
+            metavar="[ID=]SOURCE",
+            help="'builtin', or official files; ID=… for one world only; may be repeated (default: builtin)",
+        )
+    else:
+        parser.add_argument("world", metavar="ID", help="the world, such as cmat/WebShop-v0, or WebShop for short")
+        group.add_argument(
+            "--source", default="builtin", help="'builtin', or a folder with official files (default: builtin)"
+        )
     if split is not None:
         group.add_argument("--split", default=split, help="tasks to take: train, dev, test, … (default: %(default)s)")
-    group.add_argument("--protocol", default="text", choices=list(PROTOCOLS), help="default: %(default)s")
+    group.add_argument("--protocol", choices=list(PROTOCOLS), help="how actions are written (default: text)")
     group.add_argument(
         "--memory", default="dual", choices=["dual", "none"], help="what is put around the page (default: %(default)s)"
     )
     group.add_argument("--max-turns", type=int, metavar="N", help="turns per episode (default: the task's own limit)")
     group.add_argument(
-        "--env", action="append", default=[], metavar="KEY=VALUE", help="further keyword of the world; may be repeated"
+        "--env",
+        action="append",
+        default=[],
+        metavar="[ID:]KEY=VALUE" if several else "KEY=VALUE",
+        help="further keyword of the world; may be repeated",
     )
+
+
+def worlds_of(args: argparse.Namespace) -> list[str]:
+    """The ids that `add_world_options(several=True)` has read, each once.
+
+    Raises:
+        UnknownNameError: No such world.
+    """
+    names = [world.id for world in WORLDS] if not args.world or args.world == ["all"] else args.world
+    return list(dict.fromkeys(resolve_id(name) for name in names))
+
+
+def for_world(args: argparse.Namespace, env_id: str) -> argparse.Namespace:
+    """The options of several worlds as those of one: what names another world is left out.
+
+    Raises:
+        UnknownNameError: An option names a world that does not exist.
+    """
+    source = "builtin"
+    for item in args.source:
+        name, equals, place = item.partition("=")
+        if not equals or os.sep in name:  # a path, which may hold a `=`
+            source = item
+        elif resolve_id(name) == env_id:
+            source = place
+    further = []
+    for item in args.env:
+        name, colon, rest = item.partition("=")[0].partition(":")
+        if not colon:
+            further.append(item)
+        elif resolve_id(name) == env_id:
+            further.append(rest + item[len(name) + 1 + len(rest) :])
+    return argparse.Namespace(**{**vars(args), "world": env_id, "source": source, "env": further})
 
 
 def env_kwargs(args: argparse.Namespace) -> dict[str, Any]:
@@ -48,7 +109,7 @@ def env_kwargs(args: argparse.Namespace) -> dict[str, Any]:
     """
     kwargs: dict[str, Any] = {
         "source": args.source,
-        "protocol": args.protocol,
+        "protocol": args.protocol or "text",
         "memory": None if args.memory == "none" else args.memory,
     }
     if args.max_turns is not None:

@@ -20,7 +20,7 @@ DESCRIPTION = (
     "Exit code 1 if an episode differs."
 )
 EXAMPLES = """examples:
-  cmat-gym replay results/episodes-2.jsonl              check every episode
+  cmat-gym replay results/WebShop-v0/random/episodes.jsonl check every episode
   cmat-gym replay mine.jsonl --show --episode 2         look at one, turn by turn
 """
 

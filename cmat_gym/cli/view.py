@@ -20,7 +20,7 @@ from cmat_gym.core.trajectory import Trajectory
 from cmat_gym.evaluation.curve import Curve
 from cmat_gym.evaluation.evaluate import Evaluation
 from cmat_gym.evaluation.panel import resolve_id
-from cmat_gym.evaluation.recorded import RESULTS, read_episodes, read_evaluation_folder
+from cmat_gym.evaluation.recorded import read_episodes, read_runs
 from cmat_gym.evaluation.report import write_report
 from cmat_gym.trainers.recipe_results import learning_curve
 from cmat_gym.trainers.run_folder import ACTOR_CRITIC, BASE, SFT, RunFolder, StageResult
@@ -52,6 +52,7 @@ class View:
     curve: Curve | None = None
     trends: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,11 +98,12 @@ def run(args: argparse.Namespace) -> int:
             episodes=args.episodes,
             pages=pages if args.pages else None,
         )
+    notes = [*view.notes, *pages.notes]
     runs = [{"name": run.name, "world": run.panel.env_id, "episodes": len(run.records)} for run in view.evaluations]
     if args.json:
-        print_json({"file": str(out), "runs": runs, "notes": pages.notes})
+        print_json({"file": str(out), "runs": runs, "notes": notes})
         return 0
-    for note in pages.notes:
+    for note in notes:
         make_console(stderr=True).print(plain(note))
     make_console().print(plain(str(out)), soft_wrap=True)
     if args.open:
@@ -120,12 +122,16 @@ def read_view(path: Path) -> View:
         return View(path.name, read_episodes(path))
     if (path / "stages").is_dir():
         return _training_run(RunFolder.open(path))
-    if (path / RESULTS).is_file():
-        return View(path.resolve().name, read_evaluation_folder(path))
-    raise UsageError(
-        f"{path} is neither a file of episodes (FILE.jsonl), nor the folder of a training run (stages/), nor of an "
-        f"evaluation ({RESULTS}); train, eval --out and play --out write such"
-    )
+    try:
+        runs, left_out = read_runs(path)
+    except UsageError as error:
+        raise UsageError(
+            f"{path} is neither a file of episodes (FILE.jsonl), nor the folder of a training run (stages/), nor one "
+            "with evaluations; train, eval --out and play --out write such"
+        ) from error
+    if not runs:
+        raise UsageError(f"No evaluation in {path} can be shown. {left_out[0]}")
+    return View(path.resolve().name, runs, notes=left_out)
 
 
 class PageRecorder:

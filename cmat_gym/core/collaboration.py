@@ -23,7 +23,17 @@ from cmat_gym.core.env import base_env
 from cmat_gym.core.errors import UsageError, describe_error
 from cmat_gym.core.memory import memories
 from cmat_gym.core.reflection import Reflector
-from cmat_gym.core.roles import Critic, CriticFunction, Info, Policy, Review, as_critic, with_notes
+from cmat_gym.core.roles import (
+    CountedAction,
+    Critic,
+    CriticFunction,
+    Info,
+    Policy,
+    Review,
+    add_usage,
+    as_critic,
+    with_notes,
+)
 from cmat_gym.core.rollout import OnTurn, rollout
 from cmat_gym.core.task import Task
 from cmat_gym.core.trajectory import Trajectory
@@ -87,7 +97,11 @@ class _Drafts:
             for i, (action, review) in enumerate(zip(self.actions, self.reviews, strict=True))
             if i != best
         ]
-        return with_notes(self.actions[best], review=self.reviews[best]._asdict(), drafts=rejected)
+        action = with_notes(self.actions[best], review=self.reviews[best]._asdict(), drafts=rejected)
+        if isinstance(action, CountedAction):  # a turn costs all of its drafts
+            usages = [draft.usage for draft in self.actions if isinstance(draft, CountedAction)]
+            return CountedAction(action, add_usage(usages), action.notes)
+        return action
 
 
 class Attempts(NamedTuple):

@@ -5,7 +5,8 @@
     ├── TaskError (also a ValueError)          a task or a source that cannot be read
     ├── UsageError (also a ValueError)         a call in the wrong order, or an argument of the wrong kind
     ├── ReplayError                            a recorded episode that does not repeat
-    ├── BackendError                           a service or a sandbox that failed underneath a world
+    ├── BackendError                           a service or a sandbox that failed underneath a world or a policy
+    ├── BudgetError                            what may be spent on an endpoint is spent
     └── MissingExtraError (also an ImportError) an optional part that is not installed
 
 `InvalidAction` stands apart: a world raises it inside a step, and `TextEnv` turns it into an observation. It never
@@ -21,6 +22,7 @@ from typing import Any
 
 __all__ = [
     "BackendError",
+    "BudgetError",
     "CmatError",
     "InvalidAction",
     "MissingExtraError",
@@ -71,7 +73,14 @@ class ReplayError(CmatError):
 
 
 class BackendError(CmatError):
-    """A simulator or service underneath a world failed; the episode ends, the other episodes go on."""
+    """A simulator or service underneath a world failed; the episode ends, the other episodes go on.
+
+    A policy raises it where a model's server fails; that ends the run, whose recorded tasks are kept.
+    """
+
+
+class BudgetError(CmatError):
+    """The tokens or the money that may be spent on an endpoint are spent; what was recorded is kept."""
 
 
 class MissingExtraError(CmatError, ImportError):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 from cmat_gym.core.errors import UsageError
 
 __all__ = [
+    "CountedAction",
     "Critic",
     "CriticFunction",
     "FunctionCritic",
@@ -22,6 +23,8 @@ __all__ = [
     "Review",
     "SampledAction",
     "TokenSample",
+    "Usage",
+    "add_usage",
     "as_critic",
     "with_notes",
 ]
@@ -79,13 +82,55 @@ class SampledAction(NotedAction):
         return SampledAction, (str(self), self.sample, self.notes)
 
 
+class Usage(NamedTuple):
+    """What one action took, where its tokens themselves are not known: an endpoint counts them and sends text.
+
+    Attributes:
+        prompt_tokens: Tokens the model read.
+        sampled_tokens: Tokens it wrote.
+        cost: Price of the two, in the currency of the price list; None where no price is known.
+    """
+
+    prompt_tokens: int
+    sampled_tokens: int
+    cost: float | None = None
+
+
+def add_usage(usages: Sequence[Usage]) -> Usage:
+    """What several actions took together; the cost is None where that of one is not known."""
+    costs = [usage.cost for usage in usages if usage.cost is not None]
+    return Usage(
+        sum(usage.prompt_tokens for usage in usages),
+        sum(usage.sampled_tokens for usage in usages),
+        sum(costs) if len(costs) == len(usages) else None,
+    )
+
+
+class CountedAction(NotedAction):
+    """An action that remembers what it took; everywhere else it is a plain string."""
+
+    usage: Usage
+
+    def __new__(cls, text: str, usage: Usage, notes: Mapping[str, Any] | None = None) -> CountedAction:
+        """Attach `usage` to `text`."""
+        action = cast("CountedAction", super().__new__(cls, text, notes))
+        action.usage = usage
+        return action
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the counts."""
+        return CountedAction, (str(self), self.usage, self.notes)
+
+
 def with_notes(action: str, **notes: Any) -> NotedAction:
-    """The same action with more notes; its tokens stay with it."""
+    """The same action with more notes; its tokens and its counts stay with it."""
     if isinstance(action, NotedAction):
         notes = {**action.notes, **notes}
-    return (
-        SampledAction(action, action.sample, notes) if isinstance(action, SampledAction) else NotedAction(action, notes)
-    )
+    if isinstance(action, SampledAction):
+        return SampledAction(action, action.sample, notes)
+    if isinstance(action, CountedAction):
+        return CountedAction(action, action.usage, notes)
+    return NotedAction(action, notes)
 
 
 @runtime_checkable

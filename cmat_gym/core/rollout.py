@@ -39,6 +39,7 @@ def rollout(
     policy: Policy,
     tasks: Sequence[Task | str | int],
     *,
+    on_start: Callable[[int], None] | None = None,
     on_turn: OnTurn | None = None,
     policy_name: str = "",
 ) -> list[Trajectory]:
@@ -51,6 +52,7 @@ def rollout(
         envs: Environments of one world, bare or wrapped; as many as there should be actions in a batch.
         policy: Sees the observations and infos of the live environments only.
         tasks: Tasks, task ids, or indices into the environments' split.
+        on_start: Called with the task's position in `tasks` before its episode is opened.
         on_turn: Called with the task's position in `tasks` and its record after every turn, and when an error ended
             the episode.
         policy_name: Written into the records.
@@ -81,6 +83,8 @@ def rollout(
         while waiting:
             index, task = waiting.popleft()
             records[index] = new_trajectory(env, policy_name, task)
+            if on_start is not None:
+                on_start(index)
             try:
                 observation, info = env.reset(seed=0, options={"task": task})
             except Exception as error:

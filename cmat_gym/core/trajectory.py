@@ -13,7 +13,7 @@ import gymnasium as gym
 from cmat_gym.core.env import base_env
 from cmat_gym.core.errors import ReplayError, TaskError, UsageError
 from cmat_gym.core.protocol import PROTOCOLS
-from cmat_gym.core.roles import Info, NotedAction, Review, SampledAction, TokenSample
+from cmat_gym.core.roles import CountedAction, Info, NotedAction, Review, SampledAction, TokenSample
 from cmat_gym.core.task import Task
 
 __all__ = [
@@ -155,12 +155,18 @@ def new_trajectory(env: gym.Env[Any, Any], policy: str = "", task: Task | None =
 def make_turn(
     observation: str, action: str, reward: float, terminated: bool, truncated: bool, info: Info, **notes: Any
 ) -> Turn:
-    """Build the record of one step; a `SampledAction` brings its tokens along, and its own and the wrappers' notes."""
+    """Build the record of one step.
+
+    A `SampledAction` brings its tokens along; the notes of a `NotedAction`, the counts of a `CountedAction` and
+    wrappers' entries become notes.
+    """
     noted = {
         key: info[key]._asdict() if isinstance(info[key], Review) else info[key] for key in NOTED_INFO if key in info
     }
     if isinstance(action, NotedAction):
         noted = {**action.notes, **noted}
+    if isinstance(action, CountedAction):
+        noted["usage"] = action.usage._asdict()
     return Turn(
         observation=observation,
         action=str(action),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import gymnasium as gym
@@ -14,61 +17,19 @@ from cmat_gym.core.env import base_env
 from cmat_gym.core.errors import TaskError, UsageError
 from cmat_gym.core.protocol import PROTOCOLS
 from cmat_gym.core.roles import Policy
-from cmat_gym.core.rollout import OnTurn, rollout
-from cmat_gym.core.trajectory import Trajectory
+from cmat_gym.core.task import Task
+from cmat_gym.core.trajectory import Trajectory, new_trajectory
 from cmat_gym.evaluation.panel import Panel, resolve_id
+from cmat_gym.evaluation.play import PolicyFactory, WorkerPool, make_policy, play_here
+from cmat_gym.evaluation.recording import Finished, Recording, read_finished, read_settings
+from cmat_gym.evaluation.records import RunSettings, TaskRecord, task_kind
 from cmat_gym.evaluation.statistics import Interval, bootstrap_difference, bootstrap_mean, bootstrap_ratio, wilson
 
-__all__ = ["Evaluation", "OnProgress", "PolicyFactory", "TaskRecord", "compare", "evaluate"]
+__all__ = ["Evaluation", "OnProgress", "PolicyFactory", "TaskRecord", "compare", "evaluate", "read_evaluation"]
 
 FORMAT = 1
-PolicyFactory: TypeAlias = Callable[[Sequence[gym.Env[str, str]]], Policy]
 OnProgress: TypeAlias = Callable[[int, int, float], None]
 """Called after each finished episode with: episodes done, episodes in all, mean score so far."""
-
-
-@dataclass(frozen=True)
-class TaskRecord:
-    """What came of one task.
-
-    Attributes:
-        task_id: The task.
-        score: Official score at the end.
-        success: The domain's own notion of success.
-        turns: Turns taken.
-        invalid_actions: How many of them held an action the world refused.
-        truncated: Whether the turn limit ended the episode.
-        prompt_tokens: Tokens the model read, over all turns; None for a policy that samples no tokens.
-        sampled_tokens: Tokens it wrote.
-        error: What ended the episode from outside, if anything did.
-    """
-
-    task_id: str
-    score: float
-    success: bool
-    turns: int
-    invalid_actions: int
-    truncated: bool
-    prompt_tokens: int | None = None
-    sampled_tokens: int | None = None
-    error: str | None = None
-
-    @classmethod
-    def of(cls, trajectory: Trajectory) -> TaskRecord:
-        """Sum up an episode."""
-        turns = trajectory.turns
-        samples = [turn.sample for turn in turns if turn.sample is not None]
-        return cls(
-            task_id=trajectory.task_id,
-            score=trajectory.score,
-            success=trajectory.success,
-            turns=len(turns),
-            invalid_actions=sum(not turn.valid_action for turn in turns),
-            truncated=bool(turns) and turns[-1].truncated,
-            prompt_tokens=sum(len(sample.prompt_ids) for sample in samples) if samples else None,
-            sampled_tokens=sum(len(sample.token_ids) for sample in samples) if samples else None,
-            error=trajectory.error,
-        )
 
 
 @dataclass(frozen=True)
@@ -82,7 +43,9 @@ class Evaluation:
         env_kwargs: Keywords the environments were made with, as far as they are JSON.
         records: One per task, in the panel's order.
         num_envs: Environments played side by side; part of the record because a batch can change what is sampled.
-        seconds: Wall time of the rollout.
+        seconds: Wall time of the rollout; of a run that was gone on with, of all its calls.
+        prompt: Hash of the world's system prompt.
+        policy: What the policy was made with, such as its seed, as far as the caller said so.
         version: Version of cmat-gym.
         trajectories: The episodes themselves, in the panel's order; stored apart, as JSON Lines.
     """
@@ -93,7 +56,9 @@ class Evaluation:
     env_kwargs: Mapping[str, Any]
     records: tuple[TaskRecord, ...]
     num_envs: int
-    seconds: float
+    seconds: float = field(compare=False)
+    prompt: str = ""
+    policy: Mapping[str, Any] = field(default_factory=dict)
     version: str = cmat_gym.__version__
     trajectories: tuple[Trajectory, ...] = field(default=(), repr=False, compare=False)
 
@@ -137,6 +102,12 @@ class Evaluation:
         return sum(counts) if counts else None
 
     @property
+    def cost(self) -> float | None:
+        """Price of all tokens; None where no price is known."""
+        costs = [record.cost for record in self.records if record.cost is not None]
+        return sum(costs) if costs else None
+
+    @property
     def errors(self) -> int:
         """Episodes that something outside of the task ended; they count as score 0."""
         return sum(record.error is not None for record in self.records)
@@ -151,6 +122,8 @@ class Evaluation:
             "env_kwargs": dict(self.env_kwargs),
             "num_envs": self.num_envs,
             "seconds": self.seconds,
+            "prompt": self.prompt,
+            "policy": dict(self.policy),
             "version": self.version,
             "totals": {
                 "score": self.score._asdict(),
@@ -159,9 +132,10 @@ class Evaluation:
                 "mean_turns": self.mean_turns,
                 "prompt_tokens": self.prompt_tokens,
                 "sampled_tokens": self.sampled_tokens,
+                "cost": self.cost,
                 "errors": self.errors,
             },
-            "records": [asdict(record) for record in self.records],
+            "records": [record.to_json() for record in self.records],
         }
 
     @classmethod
@@ -176,7 +150,7 @@ class Evaluation:
         try:
             fields = {key: value for key, value in data.items() if key not in ("format", "totals")}
             fields["panel"] = Panel.from_json(data["panel"])
-            fields["records"] = tuple(TaskRecord(**record) for record in data["records"])
+            fields["records"] = tuple(TaskRecord.from_json(record) for record in data["records"])
             return cls(**fields, trajectories=tuple(trajectories))
         except (KeyError, TypeError) as error:
             raise TaskError(f"An evaluation record is incomplete or has unknown fields: {error}") from error
@@ -190,6 +164,9 @@ def evaluate(
     split: str = "dev",
     name: str = "",
     num_envs: int = 16,
+    workers: WorkerPool | None = None,
+    record_to: str | Path | None = None,
+    policy_settings: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
     **env_kwargs: Any,
 ) -> Evaluation:
@@ -202,12 +179,19 @@ def evaluate(
         panel: The tasks; a number takes that many of `split`, None takes 100.
         split: Split of the panel where `panel` is a number.
         name: Name of the policy in tables and records.
-        num_envs: Environments played side by side, hence actions in a batch.
+        num_envs: Environments played side by side in this process, hence actions in a batch.
+        workers: Processes to play in instead; the policy is then given as what makes it. For policies whose actions
+            depend on the episode alone the records are the same either way.
+        record_to: Folder for a line per task, written as tasks finish. Called again, `evaluate` plays only what is not
+            recorded there yet.
+        policy_settings: What the policy was made with, such as its seed; part of the record, and of what must be equal
+            where a recorded run is gone on with.
         on_progress: Called after each finished episode.
         env_kwargs: Keywords of `gym.make`, such as `source`, `protocol` or `memory`.
 
     Raises:
-        UsageError: The panel belongs to another world, or `num_envs` is below 1.
+        UsageError: The panel belongs to another world, `num_envs` is below 1, or `record_to` holds a run with other
+            settings.
         TaskError: The tasks found are not the ones the panel was made of.
     """
     if isinstance(panel, Panel) and resolve_id(env_id) != panel.env_id:
@@ -216,29 +200,105 @@ def evaluate(
         panel = Panel.of(env_id, split, 100 if panel is None else panel, **env_kwargs)
     if num_envs < 1:
         raise UsageError(f"num_envs must be at least 1, got {num_envs}")
-    count = min(num_envs, len(panel))
-    envs = [gym.make(panel.env_id, **{**env_kwargs, "split": panel.split}) for _ in range(count)]
-    try:
-        world = base_env(envs[0])
-        actor = policy if isinstance(policy, Policy) and not isinstance(policy, type) else policy(envs)
-        name = name or type(actor).__name__
-        tasks = panel.tasks(world.tasks)
-        start = time.perf_counter()
-        trajectories = rollout(envs, actor, tasks, on_turn=_count_episodes(len(tasks), on_progress), policy_name=name)
-        seconds = time.perf_counter() - start
-    finally:
-        for env in envs:
-            env.close()
+    env_kwargs = {**env_kwargs, "split": panel.split}
+    envs = [gym.make(panel.env_id, **env_kwargs)]
+    with ExitStack() as stack:
+        stack.callback(_close, envs)
+        tasks = panel.tasks(base_env(envs[0]).tasks)
+        name = name or _name(policy)
+        settings = _settings(envs[0], name, panel, policy_settings or {})
+        recording = stack.enter_context(Recording(record_to, settings)) if record_to is not None else None
+        ledger = _Ledger(tasks, recording, on_progress)
+        waiting = [task for task in tasks if task.id not in ledger.finished]
+        if waiting and workers is not None:
+            if isinstance(policy, Policy) and not isinstance(policy, type):
+                raise UsageError(f"Worker processes need what makes the policy, not the policy itself, got {policy!r}")
+            ids = [task.id for task in waiting]
+            workers.play(panel.env_id, env_kwargs, policy, ids, name, ledger.add)
+        elif waiting:
+            envs += [gym.make(panel.env_id, **env_kwargs) for _ in range(min(num_envs, len(waiting)) - 1)]
+            play_here(envs, make_policy(policy, envs), waiting, name, ledger.add)
+        if recording is not None:
+            recording.sort()
+        seconds = ledger.elapsed() if waiting or recording is None else recording.elapsed
+    return _evaluation(settings, ledger.finished, seconds, min(num_envs, len(panel)))
+
+
+def read_evaluation(folder: str | Path) -> Evaluation:
+    """A recorded run, complete.
+
+    Raises:
+        TaskError: It cannot be read, or tasks are missing; the message says how many.
+    """
+    settings, finished = read_settings(folder), dict(read_finished(folder))
+    if missing := [task_id for task_id in settings.panel.task_ids if task_id not in finished]:
+        raise TaskError(
+            f"{folder} holds {len(finished)} of {len(settings.panel)} tasks (the first one missing is {missing[0]!r}): "
+            "run the command that wrote it again to play the rest"
+        )
+    elapsed = max(done.record.elapsed for done in finished.values())
+    return _evaluation(settings, finished, elapsed, int(settings.policy.get("num_envs", 1)))
+
+
+def _close(envs: Sequence[gym.Env[str, str]]) -> None:
+    for env in envs:
+        env.close()
+
+
+class _Ledger:
+    """The episodes as they finish: kept, written down, and counted for the progress bar."""
+
+    def __init__(self, tasks: Sequence[Task], recording: Recording | None, on_progress: OnProgress | None) -> None:
+        self.total, self.recording, self.on_progress = len(tasks), recording, on_progress
+        self._kinds = {task.id: task_kind(task) for task in tasks}
+        self.finished: dict[str, Finished] = dict(recording.done) if recording is not None else {}
+        self._before = recording.elapsed if recording is not None else 0.0
+        self._start = time.perf_counter()
+        self._sum = sum(done.record.score for done in self.finished.values())
+
+    def elapsed(self) -> float:
+        """Seconds since the run began, in all its calls."""
+        return self._before + time.perf_counter() - self._start
+
+    def add(self, trajectory: Trajectory, seconds: float) -> None:
+        """An episode has ended."""
+        kind = self._kinds[trajectory.task_id]
+        record = TaskRecord.of(trajectory, kind=kind, seconds=seconds, elapsed=self.elapsed())
+        done = Finished(record, trajectory)
+        self.finished[trajectory.task_id] = done
+        if self.recording is not None:
+            self.recording.add(done)
+        self._sum += done.record.score
+        if self.on_progress is not None:
+            self.on_progress(len(self.finished), self.total, self._sum / len(self.finished))
+
+
+def _settings(env: gym.Env[str, str], name: str, panel: Panel, policy: Mapping[str, Any]) -> RunSettings:
+    world = base_env(env)
+    blank = new_trajectory(env, name, world.find_task(panel.task_ids[0]))
+    prompt = hashlib.sha256(world.system_prompt.encode()).hexdigest()[:12]
+    return RunSettings(name, panel, PROTOCOLS[world.protocol], prompt, blank.env_kwargs, dict(policy))
+
+
+def _evaluation(settings: RunSettings, finished: Mapping[str, Finished], seconds: float, num_envs: int) -> Evaluation:
+    ordered = [finished[task_id] for task_id in settings.panel.task_ids]
     return Evaluation(
-        name=name,
-        panel=panel,
-        protocol=PROTOCOLS[world.protocol],
-        env_kwargs=trajectories[0].env_kwargs,
-        records=tuple(TaskRecord.of(trajectory) for trajectory in trajectories),
-        num_envs=count,
+        name=settings.name,
+        panel=settings.panel,
+        protocol=settings.protocol,
+        env_kwargs=settings.env_kwargs,
+        records=tuple(done.record for done in ordered),
+        num_envs=num_envs,
         seconds=seconds,
-        trajectories=tuple(trajectories),
+        prompt=settings.prompt,
+        policy=settings.policy,
+        version=settings.version,
+        trajectories=tuple(done.trajectory for done in ordered),
     )
+
+
+def _name(policy: Policy | PolicyFactory) -> str:
+    return getattr(policy, "__name__", type(policy).__name__)
 
 
 def compare(first: Evaluation, second: Evaluation, measure: str = "score") -> Interval:
@@ -259,17 +319,3 @@ def compare(first: Evaluation, second: Evaluation, measure: str = "score") -> In
         )
     values = [[float(getattr(record, measure)) for record in run.records] for run in (first, second)]
     return bootstrap_difference(values[0], values[1])
-
-
-def _count_episodes(total: int, on_progress: OnProgress | None) -> OnTurn | None:
-    """Turn rollout's news of every turn into news of every finished episode."""
-    if on_progress is None:
-        return None
-    scores: list[float] = []
-
-    def on_turn(index: int, trajectory: Trajectory) -> None:
-        if trajectory.finished or trajectory.error is not None:
-            scores.append(trajectory.score)
-            on_progress(len(scores), total, sum(scores) / len(scores))
-
-    return on_turn

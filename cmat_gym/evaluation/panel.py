@@ -61,7 +61,8 @@ class Panel:
         if size is not None and size < 1:
             raise UsageError(f"A panel has at least 1 task, got size={size}")
         env_id = resolve_id(env_id)
-        env = gym.make(env_id, **{**env_kwargs, "memory": None})
+        # With its split: official sources may lack the one that worlds open by default.
+        env = gym.make(env_id, **{**env_kwargs, "split": split, "memory": None})
         try:
             source = base_env(env).tasks
             sequence = source.split(split)

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cmat_gym.core.errors import TaskError, UsageError
 from cmat_gym.core.trajectory import Trajectory, read_trajectories
-from cmat_gym.evaluation.evaluate import Evaluation, TaskRecord
+from cmat_gym.evaluation.evaluate import Evaluation, read_evaluation
 from cmat_gym.evaluation.panel import Panel
+from cmat_gym.evaluation.recording import recorded_runs
+from cmat_gym.evaluation.records import TaskRecord
 
-__all__ = ["RESULTS", "evaluations_of", "read_episodes", "read_evaluation_folder"]
-
-RESULTS = "results.json"
+__all__ = ["evaluations_of", "read_episodes", "read_runs"]
 
 
-def read_evaluation_folder(folder: Path) -> list[Evaluation]:
-    """The runs of an evaluation folder, with their episodes where those are still there.
+def read_runs(folder: str | Path) -> tuple[list[Evaluation], list[str]]:
+    """The complete runs at or below a folder, in the order of their names, and why others are left out.
 
     Raises:
-        TaskError: A file is damaged, or episodes do not belong to the records beside them.
+        UsageError: There is no such folder, or no run in it.
     """
-    file = folder / RESULTS
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        runs = [Evaluation.from_json(record) for record in data]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise TaskError(f"{file} is no record of evaluations: {error}") from error
-    return [
-        Evaluation.from_json(record, _episodes(folder / f"episodes-{number}.jsonl", run))
-        for number, (record, run) in enumerate(zip(data, runs, strict=True), start=1)
-    ]
-
-
-def _episodes(file: Path, run: Evaluation) -> list[Trajectory]:
-    episodes = list(read_trajectories(file)) if file.is_file() else []
-    if episodes and [episode.task_id for episode in episodes] != [record.task_id for record in run.records]:
-        raise TaskError(f"{file} holds other episodes than {RESULTS} tells of {run.name!r}; evaluate again")
-    return episodes
+    runs: list[Evaluation] = []
+    left_out: list[str] = []
+    for run in recorded_runs(folder):
+        try:
+            runs.append(read_evaluation(run))
+        except TaskError as error:
+            left_out.append(f"Left out: {error}")
+    return runs, left_out
 
 
 def read_episodes(file: str | Path) -> list[Evaluation]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cmat_gym.core.errors import UsageError
 
-__all__ = ["Interval", "bootstrap_difference", "bootstrap_mean", "bootstrap_ratio", "wilson"]
+__all__ = ["Interval", "bootstrap_difference", "bootstrap_mean", "bootstrap_ratio", "bootstrap_strata", "wilson"]
 
 RESAMPLES = 10_000
 _CHUNK = 1 << 20  # indices drawn at a time, so that memory does not grow with the panel
@@ -93,6 +93,35 @@ def bootstrap_ratio(
     tail = (1 - _check(confidence)) / 2
     low, high = np.quantile(np.concatenate(ratios), [tail, 1 - tail])
     return Interval(float(over.sum() / under.sum()), float(low), float(high))
+
+
+def bootstrap_strata(
+    groups: Sequence[Sequence[float]],
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int | np.random.Generator = 0,
+) -> Interval:
+    """Mean of the groups' means, each group resampled by itself: every group weighs the same, whatever its size.
+
+    Raises:
+        UsageError: No groups, an empty one, or a confidence outside (0, 1).
+    """
+    if not groups or not all(len(group) for group in groups):
+        raise UsageError(f"Every group needs a value, got groups of {[len(group) for group in groups]}")
+    generator = np.random.default_rng(seed)
+    values = [np.asarray(group, dtype=float) for group in groups]
+    longest = max(map(len, values))
+    means = [
+        np.mean(
+            [group[generator.integers(0, len(group), size=(count, len(group)))].mean(axis=1) for group in values],
+            axis=0,
+        )
+        for count in _chunks(resamples, longest)
+    ]
+    tail = (1 - _check(confidence)) / 2
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    return Interval(float(np.mean([group.mean() for group in values])), float(low), float(high))
 
 
 def bootstrap_difference(

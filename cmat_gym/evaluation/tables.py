@@ -1,4 +1,4 @@
-"""Evaluations as tables: for the terminal (rich) and as Markdown.
+"""Evaluations as tables: for the terminal (rich), as Markdown and as LaTeX.
 
 A row is a run, a column a measure. Builtin and official tasks never share a column, and neither do two worlds.
 """
@@ -8,17 +8,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
 from cmat_gym.core.errors import UsageError
 from cmat_gym.evaluation.evaluate import Evaluation, compare
+from cmat_gym.evaluation.grid import Grid
 from cmat_gym.evaluation.statistics import Interval
 
-__all__ = ["Row", "caption", "check_one_kind", "format_interval", "markdown_table", "rows", "terminal_table"]
+__all__ = [
+    "Row",
+    "caption",
+    "check_one_kind",
+    "describe_rules",
+    "format_interval",
+    "grid_of",
+    "latex_table",
+    "markdown_table",
+    "rows",
+    "terminal_table",
+]
 
 HEADINGS = ("", "Score", "Success", "Invalid actions", "Turns", "Tokens", "Seconds", "Score gained")
+NOTHING = "–"  # not measured, or not to be compared
 
 
 class Row(NamedTuple):
@@ -62,9 +73,9 @@ def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
             success=format_interval(run.success, percent=True),
             invalid=format_interval(run.invalid_rate, percent=True),
             turns=f"{run.mean_turns:.1f}",
-            tokens="–" if run.sampled_tokens is None else f"{run.sampled_tokens:,}",
+            tokens=NOTHING if run.sampled_tokens is None else f"{run.sampled_tokens:,}",
             seconds=f"{run.seconds:.1f}",
-            gain="–"
+            gain=NOTHING
             if run is first or run.panel.sha256 != first.panel.sha256
             else format_interval(compare(first, run), signed=True),
         )
@@ -72,37 +83,42 @@ def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
     ]
 
 
-def terminal_table(evaluations: Sequence[Evaluation], title: str = "", *, width: int = 100) -> Table:
+def grid_of(evaluations: Sequence[Evaluation], title: str = "") -> Grid:
+    """The table before it has a form."""
+    return Grid(HEADINGS, rows(evaluations), title, caption(evaluations).splitlines())
+
+
+def terminal_table(evaluations: Sequence[Evaluation], title: str = "", *, width: int = 100) -> RenderableType:
     """The table for a rich console of `width` columns; below 100 it leaves tokens and seconds out."""
-    # `Text` keeps rich from reading markup out of names; an interval goes under its estimate, which saves width.
-    table = Table(
-        title=Text(title) if title else None,
-        caption=Text(caption(evaluations), justify="left"),
-        box=SIMPLE_HEAD,
-        collapse_padding=True,
-    )
-    shown = [column for column, heading in enumerate(HEADINGS) if width >= 100 or heading not in ("Tokens", "Seconds")]
-    for column in shown:
-        heading = HEADINGS[column]
-        table.add_column(
-            heading.replace(" ", "\n"), justify="right" if heading else "left", no_wrap=bool(heading), overflow="fold"
-        )
-    for row in rows(evaluations):
-        table.add_row(*(Text(row[column].replace(" [", "\n[")) for column in shown))
-    return table
+    grid = grid_of(evaluations, title)
+    return (grid if width >= 100 else grid.without("Tokens", "Seconds")).terminal()
 
 
-def markdown_table(evaluations: Sequence[Evaluation]) -> str:
+def markdown_table(evaluations: Sequence[Evaluation], title: str = "") -> str:
     """The table in Markdown, its caption included."""
-    lines = [HEADINGS, ["---", *["---:"] * (len(HEADINGS) - 1)]]
-    lines += [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows(evaluations)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + f"\n\n{caption(evaluations)}\n"
+    return grid_of(evaluations, title).markdown()
+
+
+def latex_table(evaluations: Sequence[Evaluation], title: str = "") -> str:
+    """The table in LaTeX, its caption included."""
+    return grid_of(evaluations, title).latex()
 
 
 def caption(evaluations: Sequence[Evaluation]) -> str:
     """What the figures were measured on, and what the brackets mean."""
     panels = dict.fromkeys(run.panel.describe() for run in evaluations)
-    return "\n".join([*panels, "Brackets: 95 % intervals (bootstrap over tasks; Wilson for success)."])
+    rules = dict.fromkeys(describe_rules(run) for run in evaluations)
+    costs = [f"{run.name} {run.cost:.4f}" for run in evaluations if run.cost is not None]
+    notes = [f"Cost: {', '.join(costs)}"] if costs else []
+    return "\n".join([*panels, *rules, *notes, "Brackets: 95 % intervals (bootstrap over tasks; Wilson for success)."])
+
+
+def describe_rules(run: Evaluation) -> str:
+    """Grammar, prompt and settings of a run in one line; runs that differ in it are not comparable without care."""
+    usual = {"source", "split", "protocol"}  # said by the panel and by the grammar's version
+    settings = [f"{name}={value}" for name, value in run.env_kwargs.items() if name not in usual]
+    prompt = [f"prompt {run.prompt}"] if run.prompt else []
+    return " · ".join([run.protocol, *prompt, *settings])
 
 
 def format_interval(interval: Interval, *, percent: bool = False, signed: bool = False) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cmat_gym.cli.main import main
-from cmat_gym.evaluation.evaluate import Evaluation
+from cmat_gym.evaluation.evaluate import Evaluation, read_evaluation
 from cmat_gym.evaluation.panel import Panel
 
 
@@ -33,7 +34,11 @@ def test_eval_writes_json_markdown_html_and_episodes(out: Path) -> None:
     assert expert.score.estimate == 1.0 > random.score.estimate
     assert random.panel == expert.panel
     assert "| expert | 1.000 [1.000, 1.000] |" in (out / "results.md").read_text()
+    assert "\\begin{tabular}" in (out / "results.tex").read_text()
     assert "<!doctype html>" in (out / "report.html").read_text()
+    for run in (random, expert):
+        recorded = read_evaluation(out / "Counter-v0" / run.name)
+        assert replace(recorded, num_envs=16) == run
 
 
 def test_eval_as_json_and_with_a_seed(counter_id: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,14 +59,14 @@ def test_keywords_reach_the_world(counter_id: str, capsys: pytest.CaptureFixture
 
 
 def test_recorded_episodes_replay_bit_for_bit(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("episodes-1.jsonl", "episodes-2.jsonl"):
-        assert main(["replay", str(out / name)]) == 0
+    for name in ("random", "expert"):
+        assert main(["replay", str(out / "Counter-v0" / name / "episodes.jsonl")]) == 0
         assert capsys.readouterr().out == "20 of 20 episodes replay bit for bit\n"
 
 
 @pytest.mark.parametrize("field", ["reward", "score", "observation", "state_key", "action"])
 def test_a_tampered_episode_is_found(field: str, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    lines = (out / "episodes-2.jsonl").read_text().splitlines()
+    lines = (out / "Counter-v0" / "expert" / "episodes.jsonl").read_text().splitlines()
     episode = json.loads(lines[3])
     turn = episode["turns"][-1]
     turn[field] = turn[field] + 0.5 if isinstance(turn[field], float) else turn[field] + "x"
@@ -80,7 +85,7 @@ def test_a_tampered_episode_is_found(field: str, out: Path, tmp_path: Path, caps
 
 
 def test_episodes_can_be_shown_one_by_one(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["replay", str(out / "episodes-2.jsonl"), "--show", "--episode", "2"]) == 0
+    assert main(["replay", str(out / "Counter-v0" / "expert" / "episodes.jsonl"), "--show", "--episode", "2"]) == 0
     shown = capsys.readouterr().out
     assert "Episode 2: counter/builtin-v0/test/" in shown
     assert "> stop" in shown
@@ -108,7 +113,7 @@ def test_files_that_are_no_records_are_refused(
 def test_an_unknown_world_or_keyword_in_a_record_is_refused(
     out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    episode = json.loads((out / "episodes-2.jsonl").read_text().splitlines()[0])
+    episode = json.loads((out / "Counter-v0" / "expert" / "episodes.jsonl").read_text().splitlines()[0])
     for change, message in (
         ({"env_id": "cmat/Nowhere-v0"}, "Unknown world"),
         ({"env_kwargs": {"x": 1}}, "cannot be made"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_an_evaluation_is_written_and_opened(
     assert capsys.readouterr().out.strip() == str(out / "view.html")
     assert opened == [(out / "view.html").as_uri()]
     data = payload(out / "view.html")
-    assert data["groups"][0]["stages"] == ["random", "expert"]
+    assert data["groups"][0]["stages"] == ["expert", "random"]
     assert len(data["tasks"]) == 6
 
 
@@ -51,7 +52,14 @@ def test_a_file_of_episodes_with_fewer_tasks_and_a_memory(
     store = LessonStore()
     store.add("Count with care.")
     store.save(tmp_path / "memory.json")
-    command = ["view", str(out / "episodes-2.jsonl"), "--out", str(tmp_path / "x.html"), "--episodes", "2"]
+    command = [
+        "view",
+        str(next(out.glob("*/expert/episodes.jsonl"))),
+        "--out",
+        str(tmp_path / "x.html"),
+        "--episodes",
+        "2",
+    ]
     assert main([*command, "--memory", str(tmp_path / "memory.json"), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["file"] == str(tmp_path / "x.html")
@@ -100,20 +108,32 @@ def test_an_unfinished_run_shows_what_there_is(counter_id: str, tmp_path: Path) 
 
 def test_what_cannot_be_viewed_is_named(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty.jsonl").touch()
-    (tmp_path / "results.json").write_text("7")
+    (tmp_path / "seven.json").write_text("7")
     for words, message in (
         ([str(tmp_path / "nowhere")], "is neither a file of episodes"),
         ([str(tmp_path / "empty.jsonl")], "holds no episodes"),
-        ([str(tmp_path)], "is no record of evaluations"),
+        ([str(tmp_path)], "nor one with evaluations"),
         ([str(out), "--episodes", "-1"], "must not be negative"),
-        ([str(out), "--memory", str(tmp_path / "results.json")], "is not a lesson store"),
+        ([str(out), "--memory", str(tmp_path / "seven.json")], "is not a lesson store"),
     ):
         assert main(["view", *words, "--no-open"]) == 2
         assert message in capsys.readouterr().err
-    mixed = tmp_path / "mixed"
-    mixed.mkdir()
-    (mixed / "results.json").write_text((out / "results.json").read_text())
-    lines = (out / "episodes-1.jsonl").read_text().splitlines()
-    (mixed / "episodes-1.jsonl").write_text("\n".join(lines[1:]) + "\n")
-    assert main(["view", str(mixed), "--no-open"]) == 2
-    assert "holds other episodes" in capsys.readouterr().err
+
+
+def test_runs_that_are_not_complete_are_left_out_with_a_word(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(out, tmp_path / "copy")
+
+    def lose_a_record(policy: str) -> None:
+        records = next(copy.glob(f"*/{policy}/records.jsonl"))
+        records.write_text("".join(records.read_text().splitlines(keepends=True)[1:]))
+
+    lose_a_record("expert")
+    assert main(["view", str(copy), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [run["name"] for run in shown["runs"]] == ["random"]
+    assert "5 of 6 tasks" in shown["notes"][0]
+    lose_a_record("random")
+    assert main(["view", str(copy), "--no-open"]) == 2
+    assert "No evaluation in" in capsys.readouterr().err

@@ -16,7 +16,18 @@ from cmat_gym.core.errors import UsageError
 from cmat_gym.core.lessons import LessonStore
 from cmat_gym.core.memory import MemoryConfig
 from cmat_gym.core.reflection import PolicyReflector, RuleReflector, transcript
-from cmat_gym.core.roles import FunctionCritic, Info, NotedAction, Review, SampledAction, TokenSample, with_notes
+from cmat_gym.core.roles import (
+    CountedAction,
+    FunctionCritic,
+    Info,
+    NotedAction,
+    Review,
+    SampledAction,
+    TokenSample,
+    Usage,
+    add_usage,
+    with_notes,
+)
 from cmat_gym.core.rollout import rollout
 from cmat_gym.core.testing import CounterEnv
 from cmat_gym.core.trajectory import Trajectory
@@ -109,6 +120,23 @@ def test_notes_and_tokens_stay_with_an_action() -> None:
         assert (twin, twin.sample, twin.notes) == ("up", sample, {"a": 1, "b": 2})
     plain = pickle.loads(pickle.dumps(with_notes("down", c=3)))
     assert (plain, plain.notes, type(plain)) == ("down", {"c": 3}, NotedAction)
+
+
+def test_a_turn_costs_all_of_its_drafts() -> None:
+    """Fails when revisions are free in the record, or when an unknown price passes for none."""
+    drafts = [CountedAction("a", Usage(10, 1, 0.5)), CountedAction("b", Usage(20, 2, 0.25))]
+
+    class Counts:
+        def act(self, observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
+            return [drafts.pop(0)]
+
+    [action] = Collaboration(Counts(), checker=by_word({"a": 0.0, "b": 1.0})).act(["o"], INFOS[:1])
+    assert isinstance(action, CountedAction)
+    assert (action, action.usage) == ("b", Usage(30, 3, 0.75))
+    assert action.notes["drafts"][0]["action"] == "a"
+    twin = pickle.loads(pickle.dumps(action))
+    assert (twin, twin.usage, twin.notes) == (action, action.usage, action.notes)
+    assert add_usage([Usage(1, 1, 0.5), Usage(1, 1)]) == Usage(2, 2, None)
 
 
 # Whole episodes ------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from cmat_gym.core.errors import UsageError
@@ -57,10 +58,23 @@ def test_mistakes_must_be_a_probability() -> None:
 
 
 def test_random_is_uniform_and_repeats_with_its_seed() -> None:
-    info = {"admissible_actions": ["up", "down", "stop"]}
-    first = RandomPolicy(7).act([""] * 3000, [info] * 3000)
-    assert first == RandomPolicy(7).act([""] * 3000, [info] * 3000)
+    infos = [
+        {"admissible_actions": ["up", "down", "stop"], "task_id": f"t{number // 50}", "turn": number % 50}
+        for number in range(3000)
+    ]
+    first = RandomPolicy(7).act([""] * 3000, infos)
     assert all(900 < count < 1100 for count in Counter(first).values())
+    assert first == RandomPolicy(7).act([""] * 3000, infos)
+    assert first != RandomPolicy(8).act([""] * 3000, infos)
+    drawn = RandomPolicy(np.random.default_rng(7)).act([""] * 3000, infos)
+    assert all(900 < count < 1100 for count in Counter(drawn).values())
+
+
+def test_a_random_choice_depends_on_seed_task_and_turn_alone() -> None:
+    infos = [{"admissible_actions": list("abcdefgh"), "task_id": f"t{number}", "turn": 3} for number in range(40)]
+    together = RandomPolicy(1).act([""] * 40, infos)
+    policy = RandomPolicy(1)
+    assert [policy.act([""], [info])[0] for info in reversed(infos)] == together[::-1]
 
 
 def test_random_needs_a_list_to_choose_from() -> None:
