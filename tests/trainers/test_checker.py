@@ -59,7 +59,7 @@ def train(checker: Checker, episodes: Sequence[JudgedEpisode], folder: Path, **s
 
 def random_episodes(count: int, **kwargs: Any) -> list[JudgedEpisode]:
     envs = [PickEnv(**kwargs) for _ in range(9)]
-    return judged_episodes(rollout(envs, RandomPolicy(0), [i % 9 for i in range(count)]))
+    return judged_episodes(rollout(envs, RandomPolicy(np.random.default_rng(0)), [i % 9 for i in range(count)]))
 
 
 # Targets -------------------------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def test_values_of_a_known_process(mode: str, td_lambda: float, tmp_path: Path) 
     two = (1 / 3) * gamma * one / (1 - 2 / 3 * gamma)
     checker = make_checker(mode)
     envs = [Marked(max_turns=40) for _ in range(9)]
-    episodes = judged_episodes(rollout(envs, RandomPolicy(1), [i % 9 for i in range(135)]))
+    episodes = judged_episodes(rollout(envs, RandomPolicy(np.random.default_rng(1)), [i % 9 for i in range(135)]))
     settings = {"gamma": gamma, "td_lambda": td_lambda, "rounds": 5, "passes": 2 if mode == "separate" else 12}
     trainer = train(checker, episodes, tmp_path, holdout=0.0, learning_rate=5e-3, **settings)
     assert trainer.report is not None
@@ -199,7 +199,7 @@ def test_a_trained_checker_predicts_success_better_than_chance(tmp_path: Path) -
     """Fails when values carry no information about the outcome on unseen tasks."""
     checker = make_checker()
     envs = [Marked(max_turns=3) for _ in range(9)]
-    episodes = judged_episodes(rollout(envs, RandomPolicy(0), [i % 9 for i in range(360)]))
+    episodes = judged_episodes(rollout(envs, RandomPolicy(np.random.default_rng(0)), [i % 9 for i in range(360)]))
     report = train(checker, episodes, tmp_path, rounds=4, holdout=0.34, gamma=1.0).report
     assert report is not None
     # The pages do not show how many turns are left, so a perfect judge is not far above this.
@@ -347,8 +347,8 @@ def test_bad_calls_name_the_way_out(tmp_path: Path) -> None:
     for wrong in ({"rounds": 0}, {"gamma": 1.5}, {"td_lambda": -0.1}, {"holdout": 1.0}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             CheckerConfig(use_cpu=True, **wrong)  # type: ignore[arg-type]
-    bare = play_episodes([PickEnv()], RandomPolicy(0), [0], keep_states=False)
+    bare = play_episodes([PickEnv()], RandomPolicy(np.random.default_rng(0)), [0], keep_states=False)
     with pytest.raises(UsageError, match="keep_states=True"):
-        branch_out([PickEnv()], RandomPolicy(0), bare, np.random.default_rng(0))
+        branch_out([PickEnv()], RandomPolicy(np.random.default_rng(0)), bare, np.random.default_rng(0))
     with pytest.raises(UsageError, match="at least 1"):
-        branch_out([PickEnv()], RandomPolicy(0), bare, np.random.default_rng(0), states=0)
+        branch_out([PickEnv()], RandomPolicy(np.random.default_rng(0)), bare, np.random.default_rng(0), states=0)
