@@ -62,6 +62,7 @@ class LoRAPolicy:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.backbone = Backbone(base.model, adapter)
+        self.adapter = ACTOR
         self.tokenizer = base.tokenizer
         self.style = _style(base.tokenizer, style)
         self.sampling = sampling or Sampling()
@@ -83,7 +84,7 @@ class LoRAPolicy:
         """Move the model; the sampling generator starts anew there, from the same seed."""
         if device.type != self.backbone.device.type:
             self.backbone.to(device)
-            self.generator = torch.Generator(device).manual_seed(self.generator.initial_seed())
+        self._follow_device()
 
     def read_system_prompt(self, env: gym.Env[Any, Any]) -> None:
         """Learn how to introduce the world of `env`; tasks of its domain get its system prompt from now on."""
@@ -97,7 +98,7 @@ class LoRAPolicy:
         actor's trunk, of a second one where it has its own adapter. `last_hidden` keeps what a shared checker read.
         """
         asked = [self.prompt_ids(o, i) for o, i in zip(observations, infos, strict=True)]
-        with self.backbone.merged(ACTOR):
+        with self.backbone.merged(self.adapter):
             completions = self._generate(asked)
         values = self._values(asked, completions)
         return [
@@ -118,7 +119,7 @@ class LoRAPolicy:
 
     def prompt_ids(self, observation: str, info: Info) -> list[int]:
         """Token ids of the prompt for an observation; too long ones lose the beginning of the observation."""
-        system = self.system_prompts.get(str(info["task_id"]).partition("/")[0], "")
+        system = self.system_prompt(info)
         ids = self._encode(self._render(system, observation))
         if len(ids) <= self.max_prompt_tokens:
             return ids
@@ -135,6 +136,14 @@ class LoRAPolicy:
         shorter = prompts.CUT + self.tokenizer.decode(body[len(body) - room :])
         # The slice only bites where the seam tokenises differently, or where the system prompt alone is too long.
         return self._encode(self._render(system, shorter))[-self.max_prompt_tokens :]
+
+    def system_prompt(self, info: Info) -> str:
+        """What the model is told before the observation: how the world of the task works."""
+        return self.system_prompts.get(str(info["task_id"]).partition("/")[0], "")
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, for budgets such as `MemoryConfig.count`."""
+        return len(self._encode(text))
 
     def answer_ids(self, answer: str) -> list[int]:
         """Token ids of an answer, as the policy would have sampled it: with the stop token."""
@@ -166,7 +175,13 @@ class LoRAPolicy:
 
     # The model ------------------------------------------------------------------------------------------------------
 
+    def _follow_device(self) -> None:
+        """Draw where the model is: another role on the same backbone may have moved it."""
+        if self.generator.device.type != self.backbone.device.type:
+            self.generator = torch.Generator(self.backbone.device).manual_seed(self.generator.initial_seed())
+
     def _generate(self, asked: Sequence[Sequence[int]]) -> list[Completion]:
+        self._follow_device()
         return generate(
             self.backbone,
             asked,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["ValueHead", "scale_gradient"]
@@ -10,23 +11,33 @@ __all__ = ["ValueHead", "scale_gradient"]
 class ValueHead(nn.Module):
     """Two small networks: V(s) on the last token of the prompt, Q(s, a) on the last token of the action.
 
-    Both start at 0, so an untrained critic says nothing instead of noise.
+    Both start at 0, so an untrained critic says nothing instead of noise. A logistic curve over V(s) gives the
+    probability of success.
 
     Args:
         hidden_size: Size of the language model's hidden states.
         width: Size of the hidden layer.
     """
 
+    calibration: Tensor  # slope and offset of `success`
+
     def __init__(self, hidden_size: int, width: int) -> None:
         super().__init__()
         self.width = width
         self.state = _network(hidden_size, width)
         self.action = _network(hidden_size, width)
+        # Not learned with the rest but fitted afterwards, see `success`. Saved with the head.
+        self.register_buffer("calibration", torch.tensor([1.0, 0.0]))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """V(s) from hidden states. [..., hidden] -> [...]"""
         values: Tensor = self.state(hidden.float())
         return values.squeeze(-1)
+
+    def success(self, values: Tensor) -> Tensor:
+        """Probability that the task will be solved, from V(s): σ(a V + b) (Platt, 1999). Same shape."""
+        slope, offset = self.calibration
+        return torch.sigmoid(slope * values + offset)
 
     def judge(self, hidden: Tensor) -> Tensor:
         """Q(s, a) from the hidden states of the action's last token. [..., hidden] -> [...]"""

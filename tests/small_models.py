@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from cmat_gym.policies.base_models import BaseModel
 
@@ -45,3 +47,31 @@ def small_model(seed: int = 0, hidden: int = 32, layers: int = 2) -> BaseModel:
         pad_token_id=tokenizer.pad_token_id,
     )
     return BaseModel(LlamaForCausalLM(config).eval(), tokenizer)
+
+
+def save_classifier(folder: Path, labels: int, chat: bool = False) -> LlamaForSequenceClassification:
+    """Write a random classifier and its tokenizer into a folder; returns the model."""
+    tokenizer = word_tokenizer()
+    if chat:
+        tokenizer.chat_template = "{% for m in messages %}{{ m.role }} : {{ m.content }} > {% endfor %}"
+    torch.manual_seed(0)
+    names = {0: "bad", 1: "good", 2: "great"}
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        initializer_range=0.5,
+        num_labels=labels,
+        id2label={i: names[i] for i in range(labels)},
+        label2id={names[i]: i for i in range(labels)},
+    )
+    model = LlamaForSequenceClassification(config).eval()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model

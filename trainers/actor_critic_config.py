@@ -11,9 +11,11 @@ from cmat_gym.core.errors import UsageError, choose
 from cmat_gym.policies.checker import CHECKER_MODES
 from cmat_gym.trainers.trl_bridge import TRLConfig
 
-__all__ = ["ADVANTAGES", "REFERENCES", "ActorCriticConfig"]
+__all__ = ["ADVANTAGES", "CRITIC_USES", "GROUPED", "REFERENCES", "ActorCriticConfig"]
 
-ADVANTAGES = ("turn", "token", "group")
+ADVANTAGES = ("turn", "token", "group_relative", "same_state_group")
+GROUPED = ("group_relative", "same_state_group")
+CRITIC_USES = ("reward", "potential", "value", "filter")
 REFERENCES = ("base", "sft")
 
 
@@ -43,10 +45,19 @@ class ActorCriticConfig(TRLConfig):  # type: ignore[misc]
     gamma: float = _setting(0.95, "Discount of a turn.")
     gae_lambda: float = _setting(0.95, "Lambda of GAE: 0 trusts the critic, 1 trusts the rewards.")
     token_lambda: float = _setting(1.0, "Lambda between the tokens of one turn, for advantage='token'.")
-    advantage: str = _setting(
-        "turn", "'turn': GAE over turns; 'token': also inside them; 'group': against equal tasks."
+    critic_use: str = _setting(
+        "reward", "A custom critic's use: 'reward', 'potential', 'value' baseline, or 'filter' before execution."
     )
-    group_size: int = _setting(8, "Episodes of the same task, for advantage='group'; num_envs is a multiple of it.")
+    max_revisions: int = _setting(1, "How often a filter sends the actor back in one turn.")
+    advantage: str = _setting(
+        "turn",
+        "'turn': GAE over turns; 'token': also inside them; 'group_relative' (GRPO): against episodes of the "
+        "same task; 'same_state_group' (GiGPO): also against turns in the same state.",
+    )
+    group_size: int = _setting(
+        8, "Episodes of the same task, for the grouped advantages; num_envs is a multiple of it."
+    )
+    step_weight: float = _setting(1.0, "Weight of the comparison in the same state, for advantage='same_state_group'.")
     normalize_advantages: bool = _setting(True, "Zero mean and unit deviation of the advantages, per domain.")
 
     # The actor's update
@@ -91,6 +102,7 @@ class ActorCriticConfig(TRLConfig):  # type: ignore[misc]
             UsageError: A number out of range.
         """
         choose("advantage", self.advantage, ADVANTAGES)
+        choose("use of a critic", self.critic_use, CRITIC_USES)
         choose("reference", self.reference, REFERENCES)
         choose("checker mode", self.checker, CHECKER_MODES)
         positive = (
@@ -108,7 +120,11 @@ class ActorCriticConfig(TRLConfig):  # type: ignore[misc]
         for name in ("gamma", "gae_lambda", "token_lambda", "critic_weight", "trunk_gradient"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise UsageError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        if self.advantage == "group" and self.num_envs % self.group_size:
+        if self.max_revisions < 0 or self.step_weight < 0:
+            raise UsageError(
+                f"max_revisions and step_weight must be >= 0, got {self.max_revisions} and {self.step_weight}"
+            )
+        if self.advantage in GROUPED and self.num_envs % self.group_size:
             raise UsageError(f"num_envs={self.num_envs} must be a multiple of group_size={self.group_size}")
         if self.advantage == "token" and (self.checker != "shared" or self.trunk_gradient):
             raise UsageError("advantage='token' needs checker='shared' and trunk_gradient=0")

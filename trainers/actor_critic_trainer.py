@@ -21,15 +21,16 @@ from transformers.trainer_utils import TrainOutput
 
 from cmat_gym.core.errors import BackendError, UsageError
 from cmat_gym.core.roles import Critic, CriticFunction, as_critic
+from cmat_gym.core.wrappers import CheckerPotential, CheckerReview
 from cmat_gym.policies.backbone import ACTOR, REFERENCE
 from cmat_gym.policies.checker import Checker, CheckerSettings
 from cmat_gym.policies.generation import Sampling
 from cmat_gym.policies.lora import LoRAPolicy
-from cmat_gym.trainers.actor_critic_config import ActorCriticConfig
+from cmat_gym.trainers.actor_critic_config import GROUPED, ActorCriticConfig
 from cmat_gym.trainers.advantages import group_rows, normalise_rows, refine_by_token, rollout_rows
 from cmat_gym.trainers.batches import Row
 from cmat_gym.trainers.health import Health
-from cmat_gym.trainers.learner import Learner, make_optimizer
+from cmat_gym.trainers.learner import Learner, critic_metrics, make_optimizer
 from cmat_gym.trainers.meters import rollout_metrics
 from cmat_gym.trainers.rollouts import Collector, Episode, MakeEnv
 from cmat_gym.trainers.trl_bridge import LoopTrainer
@@ -54,8 +55,10 @@ class ActorCriticTrainer(LoopTrainer):
         policy: The actor; it is trained in place.
         env: A registered id, or a function that builds one environment.
         args: The settings.
-        critic: Your own judge, a function `(observation, action, info) -> float` or a `Critic`: its reward is blended
-            into the environment's with the weight `args.critic_weight`.
+        critic: Your own judge, a function `(observation, action, info) -> float` or a `Critic`. `args.critic_use` says
+            what for: its reward is blended into the environment's with the weight `args.critic_weight`; its value of
+            states becomes a potential (scaled by that weight) or the baseline instead of the learned Checker's; or it
+            refuses actions before they are carried out.
         env_kwargs: Keywords for `gym.make`, when `env` is an id. `reward` and `discount` come from `args`.
         evaluator: Called every `args.eval_steps` iterations when `args.eval_strategy` is "steps"; its numbers are
             logged under `eval/`.
@@ -82,7 +85,10 @@ class ActorCriticTrainer(LoopTrainer):
         self.policy = policy
         self.evaluator = evaluator
         self.checker: Checker | None = None
-        if args.advantage != "group":
+        judge = None if critic is None else as_critic(critic)
+        if judge is not None and args.critic_use == "value" and args.advantage != "turn":
+            raise UsageError(f"A critic as value baseline needs advantage='turn', got {args.advantage!r}")
+        if args.advantage not in GROUPED and (judge is None or args.critic_use != "value"):
             with torch.random.fork_rng():  # equal seeds give equal heads, whatever was drawn before
                 torch.manual_seed(args.seed)
                 self.checker = Checker(policy, CheckerSettings(args.checker, args.checker_width))
@@ -105,11 +111,12 @@ class ActorCriticTrainer(LoopTrainer):
         self.np_random = np.random.default_rng(seed)
         self.learner = Learner(policy, args, self.create_optimizer(), self.np_random, self.average_gradients)
         self.collector = Collector(
-            env if callable(env) else _make_by_id(env, args, env_kwargs or {}),
+            _judged(env if callable(env) else _make_by_id(env, args, env_kwargs or {}), judge, args),
             args.num_envs,
             policy,
-            critic=None if critic is None else as_critic(critic),
+            critic=judge if args.critic_use == "reward" else None,
             critic_weight=args.critic_weight,
+            baseline=judge if args.critic_use == "value" else None,
             seed=seed,
         )
         self.health = Health()
@@ -150,18 +157,21 @@ class ActorCriticTrainer(LoopTrainer):
         """Play one rollout, and say of each of its turns how much better than expected it was."""
         args, failures, unjudged = self.args, self.collector.failures, self.collector.unjudged
         with self._training_sampling():
-            if args.advantage == "group":
+            if args.advantage in GROUPED:
                 turns = args.num_envs * args.turns_per_env
                 plays = [
                     p for p in self.collector.collect_groups(turns, args.group_size, self.np_random) if not p.failed
                 ]
-                rows = group_rows(plays, args.gamma)
+                step_weight = args.step_weight if args.advantage == "same_state_group" else 0.0
+                rows = group_rows(plays, args.gamma, step_weight)
                 valid = [valid for play in plays for valid in play.valid_actions]
                 metrics = rollout_metrics([Episode.of(play) for play in plays], valid, rows)
             else:
                 rollout = self.collector.collect(args.turns_per_env)
                 rows = rollout_rows(rollout, args)
                 metrics = rollout_metrics(rollout.episodes, rollout.valid_actions[rollout.valid].tolist(), rows)
+                if self.collector.baseline is not None:
+                    metrics |= critic_metrics(rows)
                 metrics |= {f"time/{name}": seconds for name, seconds in rollout.seconds.items()}
         if not rows:
             raise BackendError(
@@ -171,7 +181,7 @@ class ActorCriticTrainer(LoopTrainer):
         if args.advantage == "token":
             self.learner.read_token_states(rows)
             refine_by_token(rows, args.token_lambda)
-        if args.normalize_advantages and args.advantage != "group":  # groups have their own scale
+        if args.normalize_advantages and args.advantage not in GROUPED:  # groups have their own scale
             normalise_rows(rows)
         metrics["rollout/failures"] = float(self.collector.failures - failures)
         metrics["rollout/unjudged"] = float(self.collector.unjudged - unjudged)
@@ -274,6 +284,15 @@ class _StopAndSave(TrainerCallback):  # type: ignore[misc]
         """Ask for both."""
         control.should_save = control.should_training_stop = True
         return control
+
+
+def _judged(make: MakeEnv, critic: Critic | None, args: ActorCriticConfig) -> MakeEnv:
+    """Environments with a custom critic as potential or as filter around them."""
+    if critic is None or args.critic_use not in ("potential", "filter"):
+        return make
+    if args.critic_use == "potential":
+        return lambda: CheckerPotential(make(), critic, args.gamma, args.critic_weight)
+    return lambda: CheckerReview(make(), critic, args.max_revisions)
 
 
 def _make_by_id(env_id: str, args: ActorCriticConfig, env_kwargs: Mapping[str, Any]) -> MakeEnv:

@@ -1,4 +1,4 @@
-"""From what was played to rows with advantages: `turn`, `token` and `group`."""
+"""From what was played to rows with advantages: `turn`, `token`, `group_relative` and `same_state_group`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from cmat_gym.trainers.actor_critic_config import ActorCriticConfig
 from cmat_gym.trainers.batches import Row
-from cmat_gym.trainers.gae import group_advantages, normalise, token_gae, turn_gae
+from cmat_gym.trainers.gae import Floats, group_advantages, normalise, same_state_advantages, token_gae, turn_gae
 from cmat_gym.trainers.rollouts import GroupPlay, Rollout
 
 __all__ = ["group_rows", "normalise_rows", "refine_by_token", "rollout_rows"]
@@ -48,24 +48,40 @@ def refine_by_token(rows: Sequence[Row], token_lambda: float) -> None:
         row.advantages, row.returns = token_gae(row.values, float(row.returns[-1]), lam=token_lambda)
 
 
-def group_rows(plays: Sequence[GroupPlay], gamma: float) -> list[Row]:
+def group_rows(plays: Sequence[GroupPlay], gamma: float, step_weight: float = 0.0) -> list[Row]:
     """One row for each turn; all turns of an episode carry how much better than its group it went.
 
-    Returns are discounted, so that among equally good episodes the shorter one is better.
+    Returns are discounted, so that among equally good episodes the shorter one is better. `step_weight` adds so much
+    of how much better a turn's action did than the group's others in the same state: A = A_episode + w A_state.
     """
-    totals = np.array([sum(gamma**t * reward for t, reward in enumerate(play.rewards)) for play in plays])
-    advantages = group_advantages(totals, [play.group for play in plays])
+    returns = [_returns(play.rewards, gamma) for play in plays]
+    totals = np.array([of_play[0] if len(of_play) else 0.0 for of_play in returns])
+    episode_part = group_advantages(totals, [play.group for play in plays])
+    turns = [(play, t) for play in plays for t in range(len(play.samples))]
+    step_part = np.zeros(len(turns))
+    if step_weight > 0:
+        step_part = step_weight * same_state_advantages(
+            np.concatenate(returns), [play.group for play, _ in turns], [play.state_keys[t] for play, t in turns]
+        )
+    advantages = np.repeat(episode_part, [len(play.samples) for play in plays]) + step_part
     return [
         Row(
-            sample=sample,
-            advantages=np.full(len(sample.token_ids), advantage),
+            sample=play.samples[t],
+            advantages=np.full(len(play.samples[t].token_ids), advantage),
             values=np.zeros(1),
             returns=np.array([total]),
             domain=play.domain,
         )
-        for play, advantage, total in zip(plays, advantages, totals, strict=True)
-        for sample in play.samples
+        for (play, t), advantage, total in zip(turns, advantages, np.concatenate(returns), strict=True)
     ]
+
+
+def _returns(rewards: Sequence[float], gamma: float) -> Floats:
+    """Discounted reward from each turn on. [turn]"""
+    returns = np.array(rewards, dtype=np.float64)
+    for t in reversed(range(len(returns) - 1)):
+        returns[t] += gamma * returns[t + 1]
+    return returns
 
 
 def normalise_rows(rows: Sequence[Row]) -> None:

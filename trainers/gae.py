@@ -17,6 +17,7 @@ __all__ = [
     "following_values",
     "group_advantages",
     "normalise",
+    "same_state_advantages",
     "token_gae",
     "turn_gae",
 ]
@@ -115,6 +116,29 @@ def group_advantages(returns: Floats, groups: Sequence[Hashable]) -> Floats:
         deviation = returns[members].std()
         if deviation > 1e-8:
             advantages[members] = (returns[members] - returns[members].mean()) / deviation
+    return advantages
+
+
+def same_state_advantages(returns: Floats, groups: Sequence[Hashable], states: Sequence[Hashable]) -> Floats:
+    """How much better each turn's action did than others taken in the same state of the same task. [turn]
+
+    The step-level half of GiGPO (Feng et al., 2025): turns of a group that stand in equal states are compared by the
+    return from there on. A state that only one turn stood in says nothing.
+
+    Args:
+        returns: Discounted reward from each turn on. [turn]
+        groups: The group of each turn's episode: its task and round. [turn]
+        states: Where the turn was taken, such as its `state_key`. [turn]
+    """
+    advantages = np.zeros_like(returns)
+    members: dict[tuple[Hashable, Hashable], list[int]] = {}
+    for index, label in enumerate(zip(groups, states, strict=True)):
+        members.setdefault(label, []).append(index)
+    for places in members.values():
+        part = returns[places]
+        deviation = part.std()
+        if deviation > 1e-8:
+            advantages[places] = (part - part.mean()) / deviation
     return advantages
 
 

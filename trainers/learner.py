@@ -20,7 +20,7 @@ from cmat_gym.trainers.gae import explained_variance
 from cmat_gym.trainers.losses import entropy_of, kl_to_reference, log_probabilities, policy_terms, value_loss
 from cmat_gym.trainers.meters import Meters
 
-__all__ = ["ActorLoss", "Learner", "make_optimizer"]
+__all__ = ["ActorLoss", "Learner", "critic_metrics", "make_optimizer"]
 
 Synchronise = Callable[[list[nn.Parameter]], None]
 
@@ -78,12 +78,7 @@ class Learner:
         costs next to nothing. A shared head with such a gradient learns in the actor's update, except while warming up.
         With its own adapter the critic reads prompts and actions again.
         """
-        values, returns = np.concatenate([r.values for r in rows]), np.concatenate([r.returns for r in rows])
-        metrics = {
-            "critic/explained_variance": explained_variance(values, returns),
-            "critic/gap": float((values - returns).mean()),
-            "critic/value": float(values.mean()),
-        }
+        metrics = critic_metrics(rows)
         if self.args.checker == "separate":
             return metrics | self._fit_checker(rows)
         if self.args.trunk_gradient == 0 or warmup:
@@ -266,6 +261,16 @@ class Learner:
                         parameter.grad = None
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+
+def critic_metrics(rows: Sequence[Row]) -> dict[str, float]:
+    """How well the values of a rollout foresaw its returns."""
+    values, returns = np.concatenate([r.values for r in rows]), np.concatenate([r.returns for r in rows])
+    return {
+        "critic/explained_variance": explained_variance(values, returns),
+        "critic/gap": float((values - returns).mean()),
+        "critic/value": float(values.mean()),
+    }
 
 
 def make_optimizer(policy: LoRAPolicy, args: ActorCriticConfig) -> torch.optim.Optimizer:

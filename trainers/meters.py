@@ -54,4 +54,7 @@ def rollout_metrics(
             "rollout/return": float(np.mean([episode.episode_return for episode in episodes])),
             "rollout/episode_turns": float(np.mean([episode.turns for episode in episodes])),
         }
+    gaps = [episode.critic_reward - episode.score for episode in episodes if episode.critic_reward is not None]
+    if gaps:
+        metrics["critic/score_gap"] = float(np.mean(gaps))
     return metrics

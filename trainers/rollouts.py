@@ -17,9 +17,10 @@ import gymnasium as gym
 import numpy as np
 from torch import Tensor
 
+from cmat_gym.core.critics import state_values
 from cmat_gym.core.env import base_env, restore, snapshot
 from cmat_gym.core.errors import BackendError, UsageError, describe_error
-from cmat_gym.core.roles import Critic, Info, TokenSample
+from cmat_gym.core.roles import Critic, Info, SampledAction, TokenSample
 from cmat_gym.policies.lora import LoRAPolicy
 from cmat_gym.trainers.gae import Flags, Floats, following_values
 
@@ -38,6 +39,7 @@ class Episode:
     success: bool
     episode_return: float
     turns: int
+    critic_reward: float | None = None  # of a custom critic for the last action, where it is the reward
 
     @classmethod
     def of(cls, play: GroupPlay) -> Episode:
@@ -94,6 +96,7 @@ class GroupPlay:
     domain: str
     samples: list[TokenSample] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
+    state_keys: list[str] = field(default_factory=list)  # of the states the turns were taken in
     valid_actions: list[bool] = field(default_factory=list)
     score: float = 0.0
     success: bool = False
@@ -133,6 +136,7 @@ class Collector:
         policy: Acts, and values states where its backbone has a value head.
         critic: Judges each action before it is carried out; its reward is blended into the environment's.
         critic_weight: Its share w: reward = (1 - w) · environment's + w · critic's.
+        baseline: Values states in the place of the policy's own value head.
         seed: Seed of the tasks.
     """
 
@@ -144,12 +148,14 @@ class Collector:
         *,
         critic: Critic | None = None,
         critic_weight: float = 1.0,
+        baseline: Critic | None = None,
         seed: int = 0,
     ) -> None:
         self.make = make
         self.policy = policy
         self.critic = critic
         self.critic_weight = critic_weight
+        self.baseline = baseline
         self.failures = 0  # episodes that an environment or the critic ended
         self.unjudged = 0  # actions the critic failed on
         self._seats: list[_Seat] = []
@@ -182,7 +188,7 @@ class Collector:
                     ends.append((t, n, *(end or (seat.observation, seat.info))))
             seconds["environments"] += time.perf_counter() - clock
             records.append(record)
-            values.append([action.sample.value or 0.0 for action in actions])
+            values.append(self._values(actions, observations, infos))
             if has_values and self.policy.last_hidden is not None:
                 hidden.append(self.policy.last_hidden)
 
@@ -190,11 +196,11 @@ class Collector:
         end_values = np.zeros_like(state_values)
         ended = np.array([record.ended for record in records])
         terminated = np.array([record.terminated for record in records])
-        if has_values:
+        if has_values or self.baseline is not None:
             clock = time.perf_counter()
             wanted = [end for end in ends if not terminated[end[:2]]]  # a terminated turn leads to nothing
             for (t, n, *_), value in zip(
-                wanted, self.policy.state_values([end[2] for end in wanted], [end[3] for end in wanted]), strict=True
+                wanted, self._state_values([end[2] for end in wanted], [end[3] for end in wanted]), strict=True
             ):
                 end_values[t, n] = value
             seconds["model"] += time.perf_counter() - clock
@@ -245,11 +251,25 @@ class Collector:
                 end = self._step(self._seats[n], action, None if bonus is None else bonus[i], record, episodes)
                 play.failed = not record.valid[0]
                 play.samples.append(action.sample)
+                play.state_keys.append(str(infos[i]["state_key"]))
                 play.rewards += record.rewards
                 play.valid_actions += record.valid_actions
                 if end is not None:
                     play.score, play.success = (episodes[0].score, episodes[0].success) if episodes else (0.0, False)
                     finished.append(running.pop(n))
+
+    def _values(
+        self, actions: Sequence[SampledAction], observations: Sequence[str], infos: Sequence[Info]
+    ) -> list[float]:
+        """V(s_t): of the pass that sampled the actions, or the baseline's."""
+        if self.baseline is not None:
+            return state_values(self.baseline, observations, infos)
+        return [action.sample.value or 0.0 for action in actions]
+
+    def _state_values(self, observations: Sequence[str], infos: Sequence[Info]) -> list[float]:
+        if self.baseline is not None:
+            return state_values(self.baseline, observations, infos)
+        return self.policy.state_values(observations, infos)
 
     def _review(self, observations: Sequence[str], actions: Sequence[str], infos: Sequence[Info]) -> list[float] | None:
         if self.critic is None:
@@ -305,7 +325,7 @@ class Collector:
         record.valid_actions.append(bool(info["valid_action"]))
         if not (terminated or truncated):
             return None
-        episodes.append(Episode(domain, info["score"], info["success"], seat.episode_return, seat.turns))
+        episodes.append(Episode(domain, info["score"], info["success"], seat.episode_return, seat.turns, bonus))
         self._reopen(seat)
         return observation, info
 

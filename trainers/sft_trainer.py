@@ -19,9 +19,9 @@ from cmat_gym.trainers.losses import log_probabilities
 from cmat_gym.trainers.sft_config import SFTStageConfig
 from cmat_gym.trainers.trl_bridge import QuietSFTTrainer
 
-__all__ = ["SFTStage"]
+__all__ = ["NO_LOSS", "SFTStage"]
 
-_NO_LOSS = -100  # transformers' mark for tokens that are not predicted
+NO_LOSS = -100  # transformers' mark for tokens that are not predicted
 
 
 class SFTStage(QuietSFTTrainer):
@@ -31,7 +31,7 @@ class SFTStage(QuietSFTTrainer):
     answers only, which on long pages saves most of the head's work.
 
     Args:
-        policy: Who learns, in place.
+        policy: Who learns, in place: the actor, or the role of a `RolePolicy`.
         demonstrations: What it imitates.
         args: The settings.
         callbacks: Callbacks of transformers.
@@ -48,6 +48,8 @@ class SFTStage(QuietSFTTrainer):
         args = args or SFTStageConfig()
         if not demonstrations:
             raise UsageError("There is nothing to imitate: no demonstrations were given")
+        if args.method != "lora" and policy.adapter != ACTOR:
+            raise UsageError(f"Virtual tokens belong to the actor; {policy.adapter!r} learns by method='lora'")
         if args.method != "lora" and not policy.backbone.settings.virtual_tokens:
             raise UsageError(f"method={args.method!r} needs virtual tokens: AdapterSettings(virtual_tokens=…)")
         self.policy = policy
@@ -64,14 +66,15 @@ class SFTStage(QuietSFTTrainer):
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """Imitate; afterwards nothing but the chosen parameters has changed."""
-        backbone, method = self.policy.backbone, self.args.method
-        learns = {id(p) for p in backbone.adapter_parameters(ACTOR)} if method != "p-tuning" else set()
+        backbone, method, adapter = self.policy.backbone, self.args.method, self.policy.adapter
+        learns = {id(p) for p in backbone.adapter_parameters(adapter)} if method != "p-tuning" else set()
         learns |= {id(p) for p in backbone.prompt_parameters()} if method != "lora" else set()
         before = [(parameter, parameter.requires_grad) for parameter in backbone.parameters()]
-        for parameter, _ in before:
-            parameter.requires_grad_(id(parameter) in learns)
         try:
-            output: TrainOutput = super().train(*args, **kwargs)
+            with backbone.use(adapter):
+                for parameter, _ in before:  # after the switch, which decides anew what needs a gradient
+                    parameter.requires_grad_(id(parameter) in learns)
+                output: TrainOutput = super().train(*args, **kwargs)
         finally:
             for parameter, required in before:
                 parameter.requires_grad_(required)
@@ -85,8 +88,8 @@ class SFTStage(QuietSFTTrainer):
     ) -> Tensor:
         """Mean negative log-likelihood of the answers' tokens."""
         labels = inputs["labels"]
-        width = int((labels != _NO_LOSS).any(dim=0).sum())  # answers start in one column and end the batch
-        answers, mask = labels[:, -width:].clamp(min=0), labels[:, -width:] != _NO_LOSS
+        width = int((labels != NO_LOSS).any(dim=0).sum())  # answers start in one column and end the batch
+        answers, mask = labels[:, -width:].clamp(min=0), labels[:, -width:] != NO_LOSS
         logits = model(inputs["input_ids"], inputs["attention_mask"], keep=width + 1).logits[:, :-1]
         logprobs = log_probabilities(logits, answers)
         with torch.no_grad():
@@ -108,16 +111,16 @@ class SFTStage(QuietSFTTrainer):
             prompt = self.policy.prompt_ids(observation, {"task_id": task_id})
             tokens = self.policy.answer_ids(answer)
             ids.append([*prompt, *tokens])
-            labels.append([_NO_LOSS] * len(prompt) + tokens)
+            labels.append([NO_LOSS] * len(prompt) + tokens)
         return Dataset.from_dict({"input_ids": ids, "labels": labels})
 
     def _collate(self, examples: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
         """The layout of `pad_turns`, with the answers' tokens as labels."""
-        starts = [sum(label == _NO_LOSS for label in example["labels"]) for example in examples]
+        starts = [sum(label == NO_LOSS for label in example["labels"]) for example in examples]
         pairs = list(zip(examples, starts, strict=True))
         prompts = [example["input_ids"][:start] for example, start in pairs]
         answers = [example["input_ids"][start:] for example, start in pairs]
         ids, mask, answer_mask = pad_turns(prompts, answers, self.policy.pad_id, torch.device("cpu"))
-        labels = torch.full_like(ids, _NO_LOSS)
-        labels[:, -answer_mask.shape[1] :] = ids[:, -answer_mask.shape[1] :].masked_fill(answer_mask == 0, _NO_LOSS)
+        labels = torch.full_like(ids, NO_LOSS)
+        labels[:, -answer_mask.shape[1] :] = ids[:, -answer_mask.shape[1] :].masked_fill(answer_mask == 0, NO_LOSS)
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}

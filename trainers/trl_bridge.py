@@ -16,11 +16,12 @@ from transformers import PrinterCallback, TrainerState
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 from trl.trainer.base_config import _BaseConfig
 from trl.trainer.base_trainer import _BaseTrainer
+from trl.trainer.reward_trainer import RewardTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
 from cmat_gym.core.errors import BackendError, UsageError, describe_error
 
-__all__ = ["LoopTrainer", "QuietSFTTrainer", "TRLConfig"]
+__all__ = ["LoopTrainer", "QuietRewardTrainer", "QuietSFTTrainer", "TRLConfig"]
 
 _STAGING = ".checkpoint-being-written"
 
@@ -37,6 +38,13 @@ class _NoTelemetry:
 
 class QuietSFTTrainer(_NoTelemetry, SFTTrainer):  # type: ignore[misc]
     """TRL's SFTTrainer without telemetry and model card."""
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write no card: the adapters are saved by the policy, with their own record."""
+
+
+class QuietRewardTrainer(_NoTelemetry, RewardTrainer):  # type: ignore[misc]
+    """TRL's RewardTrainer without telemetry and model card."""
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write no card: the adapters are saved by the policy, with their own record."""

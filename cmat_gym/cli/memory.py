@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from cmat_gym.cli.console import make_console, plain, print_json
 from cmat_gym.core.errors import UsageError
-from cmat_gym.core.memory import Lesson, LessonStore
+from cmat_gym.core.lessons import LessonRow, LessonStore
 
 HELP = "look into a long-term memory"
 DESCRIPTION = "Show the lessons that a long-term memory holds, and which of them a task would call to mind."
@@ -41,11 +42,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--limit must be at least 1, got {args.limit}")
     store = LessonStore.load(args.file)
     limit = len(store.lessons) if args.limit is None else args.limit
-    if args.query is None:
-        found = sorted(store.lessons, key=lambda lesson: -lesson.retention(store.episodes))[:limit]
-    else:
-        found = store.find(args.query, limit, budget=sum(len(lesson.text) for lesson in store.lessons))
-    rows = [_describe(lesson, store.episodes) for lesson in found]
+    found = store.rows(args.query or "")
+    if args.query is not None:
+        found = [row for row in found if row.relevance > 0]
+    rows = [_describe(row) for row in found[:limit]]
     if args.json:
         print_json({"episodes": store.episodes, "capacity": store.capacity, "lessons": rows})
         return 0
@@ -65,11 +65,5 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(lesson: Lesson, now: int) -> Mapping[str, Any]:
-    return {
-        "text": lesson.text,
-        "context": lesson.context,
-        "strength": lesson.strength,
-        "retention": lesson.retention(now),
-        "last_used": lesson.last_used,
-    }
+def _describe(row: LessonRow) -> Mapping[str, Any]:
+    return {**asdict(row.lesson), "retention": row.retention, "relevance": row.relevance}

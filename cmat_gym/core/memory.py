@@ -12,38 +12,46 @@ relevance, strengthened when it is used and forgotten when it is not. `DualMemor
 from __future__ import annotations
 
 import contextlib
-import json
-import math
-import re
-from collections import Counter, deque
-from dataclasses import asdict, dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from cmat_gym.core import prompts
 from cmat_gym.core.env import base_env
-from cmat_gym.core.errors import InvalidAction, TaskError, UsageError
+from cmat_gym.core.errors import InvalidAction, UsageError, choose
+from cmat_gym.core.lessons import Lesson, LessonStore
 from cmat_gym.core.protocol import split_thought
+from cmat_gym.core.task import Task
 
-__all__ = ["DualMemory", "Lesson", "LessonStore", "MemoryConfig", "MemorySnapshot"]
+__all__ = ["SCOPES", "DualMemory", "Lesson", "LessonStore", "MemoryConfig", "MemorySnapshot", "TaskFamily", "memories"]
 
-_WORD = re.compile(r"\w+")
+SCOPES = ("shared", "family")
+TaskFamily: TypeAlias = Callable[[Task], str]
 
 
 @dataclass(frozen=True)
 class MemoryConfig:
     """Sizes of the two memories.
 
+    Budgets are measured by `count`: characters by default. For tokens give a tokenizer's own count, such as
+    `LoRAPolicy.count_tokens`.
+
     Attributes:
         window: Turns of the episode that stay visible (k); 0 turns the short-term memory off.
-        window_budget: Characters the visible turns may take; the oldest go first.
-        turn_length: Characters of one turn's action, and of its outcome.
+        window_budget: What the visible turns may measure; the oldest go first, the last one always stays.
+        turn_length: What one turn's action may measure, and its outcome; longer ones are cut.
         lessons: Lessons shown at most; 0 turns the long-term memory off.
-        lesson_budget: Characters the lessons may take.
+        lesson_budget: What the lessons may measure together.
         capacity: Lessons kept in the store; the weakest goes when it is full.
+        half_life: Episodes after which half of an unused new lesson is left.
+        forget_below: A lesson of which less is left is forgotten.
+        scope: `shared` shows any lesson of the store; `family` only those learned in the task's own family.
+        count: Measures a text.
     """
 
     window: int = 4
@@ -52,109 +60,23 @@ class MemoryConfig:
     lessons: int = 3
     lesson_budget: int = 600
     capacity: int = 256
+    half_life: float = 32.0
+    forget_below: float = 0.01
+    scope: str = "shared"
+    count: Callable[[str], int] = len
 
     def __post_init__(self) -> None:
-        """Refuse sizes below 0."""
-        for name, value in asdict(self).items():
-            if value < 0:
-                raise UsageError(f"MemoryConfig.{name} must be >= 0, got {value}")
+        """Refuse sizes below 0 and unknown scopes."""
+        choose("memory scope", self.scope, SCOPES)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, int | float) and value < 0:
+                raise UsageError(f"MemoryConfig.{item.name} must be >= 0, got {value}")
+        self.new_store()
 
-
-@dataclass
-class Lesson:
-    """One thing learned, in words.
-
-    Attributes:
-        text: What the agent reads.
-        context: The task it was learned in; takes part in finding it again.
-        strength: Half-life in episodes; grows by one each time the lesson is used.
-        last_used: Episode count at which it was learned or last used.
-    """
-
-    text: str
-    context: str = ""
-    strength: float = 1.0
-    last_used: int = 0
-
-    def retention(self, now: int) -> float:
-        """How much of the lesson is left at episode `now`: 2^(-age / strength), in (0, 1]."""
-        return math.exp2(-(now - self.last_used) / self.strength)
-
-
-@dataclass
-class LessonStore:
-    """Long-term memory: relevance retrieval with usage-strengthened forgetting.
-
-    A lesson's rank is its relevance to the query (words shared, weighted by how rare they are among the lessons) times
-    its retention. Using a lesson strengthens it; when the store is full the least retained lesson goes.
-    """
-
-    capacity: int = 256
-    episodes: int = 0
-    lessons: list[Lesson] = field(default_factory=list)
-
-    def add(self, text: str, context: str = "") -> None:
-        """Learn a lesson; one that is already known (same words) is strengthened instead."""
-        text = " ".join(text.split())
-        if not text or self.capacity == 0:
-            return
-        words = _words(text)
-        for known in self.lessons:
-            if _words(known.text) == words:
-                known.strength += 1.0
-                known.last_used = self.episodes
-                return
-        if len(self.lessons) >= self.capacity:
-            weakest = min(range(len(self.lessons)), key=lambda i: (self.lessons[i].retention(self.episodes), i))
-            del self.lessons[weakest]
-        self.lessons.append(Lesson(text, context, last_used=self.episodes))
-
-    def find(self, query: str, limit: int, budget: int) -> list[Lesson]:
-        """The most relevant lessons for `query`: at most `limit`, at most `budget` characters in all."""
-        if not self.lessons or limit == 0:
-            return []
-        wanted = set(_words(query))
-        bags = [set(_words(f"{lesson.text} {lesson.context}")) for lesson in self.lessons]
-        frequency = Counter(word for bag in bags for word in bag)
-        ranked: list[tuple[float, int]] = []
-        for index, (lesson, bag) in enumerate(zip(self.lessons, bags, strict=True)):
-            relevance = sum(math.log(1 + len(bags) / frequency[word]) for word in wanted & bag)
-            if relevance > 0:
-                ranked.append((-relevance * lesson.retention(self.episodes), index))
-        found: list[Lesson] = []
-        for _, index in sorted(ranked)[:limit]:
-            budget -= len(self.lessons[index].text)
-            if budget < 0:
-                break
-            found.append(self.lessons[index])
-        return found
-
-    def strengthen(self, lesson: Lesson) -> None:
-        """Note that `lesson` was shown in this episode (counted once an episode)."""
-        if lesson.last_used != self.episodes:
-            lesson.strength += 1.0
-            lesson.last_used = self.episodes
-
-    def copy(self) -> LessonStore:
-        """An independent copy."""
-        return LessonStore(self.capacity, self.episodes, [replace(lesson) for lesson in self.lessons])
-
-    def save(self, path: str | Path) -> None:
-        """Write the store as JSON."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | Path) -> LessonStore:
-        """Read what `save` wrote.
-
-        Raises:
-            TaskError: The file is no lesson store.
-        """
-        try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-            return cls(data["capacity"], data["episodes"], [Lesson(**lesson) for lesson in data["lessons"]])
-        except (ValueError, KeyError, TypeError) as error:
-            raise TaskError(f"{path} is not a lesson store written by LessonStore.save: {error}") from error
+    def new_store(self) -> LessonStore:
+        """An empty long-term memory of these sizes."""
+        return LessonStore(self.capacity, self.half_life, self.forget_below)
 
 
 class MemorySnapshot(NamedTuple):
@@ -172,15 +94,27 @@ class DualMemory(gym.Wrapper[str, str, str, str]):
     Args:
         env: One of our worlds, bare or wrapped.
         config: Sizes of the memories.
-        store: Long-term memory to start from, and to share between environments of one process.
+        store: Long-term memory to start from, and to share between environments of one process; or the file of a saved
+            one. A new, empty one by default. A store given keeps its own capacity and half-life.
+        family: Names the family of a task, for `scope="family"`; its domain by default.
+
+    Raises:
+        TaskError: The file is no lesson store.
     """
 
     def __init__(
-        self, env: gym.Env[str, str], config: MemoryConfig | None = None, store: LessonStore | None = None
+        self,
+        env: gym.Env[str, str],
+        config: MemoryConfig | None = None,
+        store: LessonStore | str | Path | None = None,
+        family: TaskFamily | None = None,
     ) -> None:
         super().__init__(env)
         self.config = config or MemoryConfig()
-        self.store = store if store is not None else LessonStore(self.config.capacity)
+        if store is None:
+            store = self.config.new_store()
+        self.store = store if isinstance(store, LessonStore) else LessonStore.load(store)
+        self.family: TaskFamily = family or _domain
         self._world = base_env(env)
         self._turns: deque[str] = deque(maxlen=self.config.window)
         self._count = 0
@@ -195,7 +129,7 @@ class DualMemory(gym.Wrapper[str, str, str, str]):
         observation, info = self.env.reset(seed=seed, options=options)
         self._turns.clear()
         self._count = 0
-        self.store.episodes += 1
+        self.store.begin_episode()
         return self.compose(observation), info
 
     def step(self, action: str) -> tuple[str, Any, bool, bool, dict[str, Any]]:
@@ -204,34 +138,43 @@ class DualMemory(gym.Wrapper[str, str, str, str]):
         self._count += 1
         if self.config.window:
             outcome = self._world.summary() if info["valid_action"] else prompts.MEMORY_REFUSED
-            length = self.config.turn_length
+            length, count = self.config.turn_length, self.config.count
             self._turns.append(
                 prompts.MEMORY_TURN.format(
-                    number=self._count, action=_clip(_bare(action), length), outcome=_clip(outcome, length)
+                    number=self._count,
+                    action=_clip(_bare(action), length, count),
+                    outcome=_clip(outcome, length, count),
                 )
             )
         return self.compose(observation), reward, terminated, truncated, info
 
-    def compose(self, observation: str) -> str:
-        """Write task, lessons, recent turns and `observation` as one text."""
+    def compose(self, observation: str, *, strengthen: bool = True) -> str:
+        """Write task, lessons, recent turns and `observation` as one text; the lessons shown count as used."""
         parts: list[str] = []
         task = self._world.task.instruction
         if task not in observation:
             parts.append(prompts.MEMORY_TASK.format(task=task))
-        if self.store.lessons and self.config.lessons:
-            lessons = self.store.find(f"{task} {observation}", self.config.lessons, self.config.lesson_budget)
-            for lesson in lessons:
-                self.store.strengthen(lesson)
-            if lessons:
-                parts.append("\n".join([prompts.MEMORY_LESSONS, *(f"- {lesson.text}" for lesson in lessons)]))
+        lessons = self._find(f"{task} {observation}")
+        if lessons:
+            parts.append("\n".join([prompts.MEMORY_LESSONS, *(f"- {lesson.text}" for lesson in lessons)]))
+        for lesson in lessons if strengthen else []:
+            self.store.strengthen(lesson)
         if self._turns:
             parts.append("\n".join([prompts.MEMORY_TURNS, *self._visible_turns()]))
         parts.append(prompts.MEMORY_OBSERVATION.format(observation=observation))
         return "\n".join(parts)
 
-    def remember(self, lesson: str) -> None:
-        """Put a lesson from the current episode into long-term memory; later observations may show it."""
-        self.store.add(lesson, context=self._world.task.instruction)
+    def remember(self, lesson: str, task: Task | None = None) -> None:
+        """Put a lesson from the current episode, or from `task`, into long-term memory; later observations show it."""
+        task = task or self._world.task
+        self.store.add(lesson, context=task.instruction, family=self.family(task))
+
+    def _find(self, query: str) -> list[Lesson]:
+        config = self.config
+        if not self.store.lessons or not config.lessons:
+            return []
+        family = self.family(self._world.task) if config.scope == "family" else None
+        return self.store.find(query, config.lessons, config.lesson_budget, family, config.count)
 
     def snapshot(self) -> MemorySnapshot:
         """The episode and both memories as a value."""
@@ -239,18 +182,18 @@ class DualMemory(gym.Wrapper[str, str, str, str]):
         return MemorySnapshot(inner, tuple(self._turns), self._count, self.store.copy())
 
     def restore(self, state: MemorySnapshot) -> tuple[str, dict[str, Any]]:
-        """Put the episode and both memories back."""
+        """Put the episode and both memories back; a shared store goes back for everyone who shares it."""
         observation, info = self.env.get_wrapper_attr("restore")(state.inner)
         self._turns = deque(state.turns, maxlen=self.config.window)
         self._count = state.turn
-        self.store = state.store.copy()
-        return self.compose(observation), info
+        self.store.assign(state.store)
+        return self.compose(observation, strengthen=False), info  # looking again is no use
 
     def _visible_turns(self) -> list[str]:
         visible: list[str] = []
         budget = self.config.window_budget
         for turn in reversed(self._turns):
-            budget -= len(turn) + 1
+            budget -= self.config.count(turn) + 1
             if budget < 0 and visible:
                 break
             visible.append(turn)
@@ -264,9 +207,28 @@ def _bare(action: str) -> str:
     return " ".join(action.split())
 
 
-def _clip(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: max(0, length - 1)] + "…"
+def _clip(text: str, length: int, count: Callable[[str], int]) -> str:
+    """The longest beginning that measures at most `length`, with an ellipsis where something was cut."""
+    if count(text) <= length:
+        return text
+    low, high = 0, len(text)  # `low` characters fit, as far as anything does
+    while low < high - 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(text[:middle] + "…") <= length else (low, middle)
+    return text[:low] + "…"
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(_WORD.findall(text.lower()))
+def _domain(task: Task) -> str:
+    return task.domain
+
+
+def memories(envs: Iterable[gym.Env[Any, Any]]) -> list[DualMemory]:
+    """The memories among the wrappers of some environments, one for each store: what is shared appears once."""
+    found: dict[int, DualMemory] = {}
+    for env in envs:
+        layer: Any = env
+        while isinstance(layer, gym.Wrapper):
+            if isinstance(layer, DualMemory):
+                found.setdefault(id(layer.store), layer)
+            layer = layer.env
+    return list(found.values())

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, cast
 import gymnasium as gym
 
 from cmat_gym.core.env import TextEnv
-from cmat_gym.core.errors import UnknownNameError
-from cmat_gym.core.memory import DualMemory, MemoryConfig
+from cmat_gym.core.errors import UnknownNameError, UsageError
+from cmat_gym.core.memory import DualMemory, LessonStore, MemoryConfig
 
 __all__ = ["WORLDS", "World", "make_vector_world", "make_world", "register_worlds", "world_class", "world_id"]
 
@@ -66,14 +66,26 @@ def world_class(entry_point: str) -> type[TextEnv]:
     return cast("type[TextEnv]", getattr(importlib.import_module(module), name))
 
 
-def make_world(world: str, memory: str | MemoryConfig | None = "dual", **kwargs: Any) -> gym.Env[str, str]:
+def make_world(
+    world: str,
+    memory: str | MemoryConfig | None = "dual",
+    lessons: LessonStore | str | None = None,
+    **kwargs: Any,
+) -> gym.Env[str, str]:
     """Build one environment; `gym.make` calls this with the keywords it was given.
 
     Args:
         world: `module:Class` of the world.
         memory: `dual` or a `MemoryConfig` puts the two memories around the world; None gives the bare text.
+        lessons: Long-term memory to share with other environments, or the file of a saved one.
         kwargs: The world's own keywords.
+
+    Raises:
+        UnknownNameError: There is no such memory.
+        UsageError: Lessons for an environment without memory.
     """
+    if memory is None and lessons is not None:
+        raise UsageError("lessons= needs a memory to be shown in; leave memory=None out")
     env: gym.Env[str, str] = world_class(world)(**kwargs)
     if memory is None:
         return env
@@ -81,7 +93,7 @@ def make_world(world: str, memory: str | MemoryConfig | None = "dual", **kwargs:
         if memory != "dual":
             raise UnknownNameError("memory", memory, ["dual", "None"])
         memory = MemoryConfig()
-    return DualMemory(env, memory)
+    return DualMemory(env, memory, lessons)
 
 
 def make_vector_world(num_envs: int, **kwargs: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeAlias, cast, runtime_checkable
 
 from cmat_gym.core.errors import UsageError
 
@@ -18,12 +18,15 @@ __all__ = [
     "CriticFunction",
     "FunctionCritic",
     "Info",
+    "NotedAction",
     "Policy",
     "Review",
     "SampledAction",
     "TokenSample",
     "Usage",
+    "add_usage",
     "as_critic",
+    "with_notes",
 ]
 
 Info: TypeAlias = Mapping[str, Any]
@@ -47,20 +50,36 @@ class TokenSample:
     value: float | None = None
 
 
-class SampledAction(str):
-    """An action that remembers the tokens it was sampled as; everywhere else it is a plain string."""
+class NotedAction(str):
+    """An action that carries notes, such as its review, into the record of its turn; elsewhere it is a plain string."""
+
+    notes: Mapping[str, Any]
+
+    def __new__(cls, text: str, notes: Mapping[str, Any] | None = None) -> NotedAction:
+        """Attach `notes` to `text`."""
+        action = super().__new__(cls, text)
+        action.notes = notes or {}
+        return action
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the notes."""
+        return NotedAction, (str(self), self.notes)
+
+
+class SampledAction(NotedAction):
+    """An action that remembers the tokens it was sampled as."""
 
     sample: TokenSample
 
-    def __new__(cls, text: str, sample: TokenSample) -> SampledAction:
+    def __new__(cls, text: str, sample: TokenSample, notes: Mapping[str, Any] | None = None) -> SampledAction:
         """Attach `sample` to `text`."""
-        action = super().__new__(cls, text)
+        action = cast("SampledAction", super().__new__(cls, text, notes))
         action.sample = sample
         return action
 
-    def __reduce__(self) -> tuple[type[SampledAction], tuple[str, TokenSample]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with the tokens."""
-        return SampledAction, (str(self), self.sample)
+        return SampledAction, (str(self), self.sample, self.notes)
 
 
 class Usage(NamedTuple):
@@ -77,20 +96,41 @@ class Usage(NamedTuple):
     cost: float | None = None
 
 
-class CountedAction(str):
+def add_usage(usages: Sequence[Usage]) -> Usage:
+    """What several actions took together; the cost is None where that of one is not known."""
+    costs = [usage.cost for usage in usages if usage.cost is not None]
+    return Usage(
+        sum(usage.prompt_tokens for usage in usages),
+        sum(usage.sampled_tokens for usage in usages),
+        sum(costs) if len(costs) == len(usages) else None,
+    )
+
+
+class CountedAction(NotedAction):
     """An action that remembers what it took; everywhere else it is a plain string."""
 
     usage: Usage
 
-    def __new__(cls, text: str, usage: Usage) -> CountedAction:
+    def __new__(cls, text: str, usage: Usage, notes: Mapping[str, Any] | None = None) -> CountedAction:
         """Attach `usage` to `text`."""
-        action = super().__new__(cls, text)
+        action = cast("CountedAction", super().__new__(cls, text, notes))
         action.usage = usage
         return action
 
-    def __reduce__(self) -> tuple[type[CountedAction], tuple[str, Usage]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with the counts."""
-        return CountedAction, (str(self), self.usage)
+        return CountedAction, (str(self), self.usage, self.notes)
+
+
+def with_notes(action: str, **notes: Any) -> NotedAction:
+    """The same action with more notes; its tokens and its counts stay with it."""
+    if isinstance(action, NotedAction):
+        notes = {**action.notes, **notes}
+    if isinstance(action, SampledAction):
+        return SampledAction(action, action.sample, notes)
+    if isinstance(action, CountedAction):
+        return CountedAction(action, action.usage, notes)
+    return NotedAction(action, notes)
 
 
 @runtime_checkable

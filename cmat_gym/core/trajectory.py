@@ -13,7 +13,7 @@ import gymnasium as gym
 from cmat_gym.core.env import base_env
 from cmat_gym.core.errors import ReplayError, TaskError, UsageError
 from cmat_gym.core.protocol import PROTOCOLS
-from cmat_gym.core.roles import CountedAction, Info, Review, SampledAction, TokenSample
+from cmat_gym.core.roles import CountedAction, Info, NotedAction, Review, SampledAction, TokenSample
 from cmat_gym.core.task import Task
 
 __all__ = [
@@ -35,6 +35,7 @@ NOTED_INFO = (
     "critic_reward",
     "review",
     "executed",
+    "question",
 )  # written by wrappers; kept as notes where they are present
 
 
@@ -156,11 +157,14 @@ def make_turn(
 ) -> Turn:
     """Build the record of one step.
 
-    A `SampledAction` brings its tokens along; the counts of a `CountedAction` and wrappers' entries become notes.
+    A `SampledAction` brings its tokens along; the notes of a `NotedAction`, the counts of a `CountedAction` and
+    wrappers' entries become notes.
     """
     noted = {
         key: info[key]._asdict() if isinstance(info[key], Review) else info[key] for key in NOTED_INFO if key in info
     }
+    if isinstance(action, NotedAction):
+        noted = {**action.notes, **noted}
     if isinstance(action, CountedAction):
         noted["usage"] = action.usage._asdict()
     return Turn(

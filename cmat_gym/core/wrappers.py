@@ -6,7 +6,6 @@ All of them forward `snapshot` and `restore` with their own state, and `gym.make
 from __future__ import annotations
 
 import copy
-import math
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -14,11 +13,12 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec, WrapperSpec
 
 from cmat_gym.core import prompts
+from cmat_gym.core.critics import checked_reviews, state_values
 from cmat_gym.core.errors import UsageError, describe_error
 from cmat_gym.core.roles import Critic, CriticFunction, Info, Review, as_critic
 from cmat_gym.core.trajectory import Trajectory, make_turn, new_trajectory, write_trajectories
 
-__all__ = ["CheckerReview", "CheckerReward", "RecordTrajectory", "TextWrapper"]
+__all__ = ["CheckerPotential", "CheckerReview", "CheckerReward", "RecordTrajectory", "TextWrapper"]
 
 Observation = TypeVar("Observation")
 Action = TypeVar("Action")
@@ -176,6 +176,61 @@ class CheckerReward(TextWrapper[str, str]):
         return page, blended, terminated, truncated, info
 
 
+class CheckerPotential(TextWrapper[str, str]):
+    """A critic's value of states as potential-based shaping: reward + weight · (γ V(s') - V(s)).
+
+    V is 0 after the end of a task, so the shaping sums to a constant over an episode that terminates and leaves the
+    optimal policy unchanged, however wrong the critic is (Ng, Harada and Russell, 1999). `info["env_reward"]` and
+    `info["critic_reward"]` are the two parts.
+
+    Args:
+        env: A text world, bare or wrapped.
+        critic: A critic, or a plain function `(observation, action, info) -> float`, which is called with an empty
+            action; see `state_values`.
+        discount: γ; use the trainer's own.
+        weight: Scale of the shaping.
+
+    Raises:
+        UsageError: A discount outside of (0, 1], something that is no critic, or a value that is not finite.
+    """
+
+    def __init__(
+        self, env: gym.Env[str, str], critic: Critic | CriticFunction, discount: float = 0.95, weight: float = 1.0
+    ) -> None:
+        if not 0.0 < discount <= 1.0:
+            raise UsageError(f"discount must lie in (0, 1], got {discount}")
+        super().__init__(env, critic=critic, discount=discount, weight=weight)
+        self.critic = as_critic(critic)
+        self.discount = discount
+        self.weight = weight
+        self._potential = 0.0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Open an episode."""
+        return self._enter(*self.env.reset(seed=seed, options=options))
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Take the turn, and pay for the way it went up or down."""
+        page, reward, terminated, truncated, info = self.env.step(action)
+        before, self._potential = self._potential, 0.0 if terminated else self._value(page, info)
+        shaping = self.weight * (self.discount * self._potential - before)
+        info = {**info, "env_reward": float(reward), "critic_reward": shaping}
+        self._see(page, info)
+        return page, float(reward) + shaping, terminated, truncated, info
+
+    def restore(self, state: Any) -> tuple[str, dict[str, Any]]:
+        """Go back to what `snapshot` gave; the state there is valued again."""
+        return self._enter(*super().restore(state))
+
+    def _enter(self, page: str, info: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        self._potential = self._value(page, info)
+        return self._see(page, info)
+
+    def _value(self, page: str, info: Info) -> float:
+        [value] = state_values(self.critic, [page], [info])
+        return value
+
+
 class CheckerReview(TextWrapper[str, str]):
     """A critic's verdict before execution: a rejected action is not carried out, and the agent may revise it.
 
@@ -238,7 +293,5 @@ class ReviewSnapshot(NamedTuple):
 
 
 def _review(critic: Critic, page: str, action: str, info: Info) -> Review:
-    [review] = critic.review([page], [action], [info])
-    if not math.isfinite(review.reward):
-        raise UsageError(f"{type(critic).__name__} judged {action!r} with {review.reward}; a reward is a finite number")
+    [review] = checked_reviews(critic, [page], [action], [info])
     return review

@@ -13,7 +13,7 @@ from cmat_gym.core.memory import LessonStore
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
-    store = LessonStore(capacity=9)
+    store = LessonStore(capacity=9, half_life=1.0)
     store.add("Check the price before you buy.", "buy red shoes")
     store.episodes = 4
     store.add("Search with [bold]short\x1b[31m words.", "buy sandals")
@@ -27,7 +27,7 @@ def test_lessons_are_shown_best_retained_first(file: str, capsys: pytest.Capture
     assert "2 of 2 lessons; room for 9; 4 episodes lived" in shown
     assert shown.index("[bold]short") < shown.index("Check the price")
     assert "\x1b" not in shown
-    assert "0.06" in shown, "2^(-4 episodes / strength 1)"
+    assert "0.06" in shown, "2^(-4 episodes / (half-life 1 · strength 1))"
 
 
 def test_as_json_with_a_query_and_a_limit(file: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,6 +35,7 @@ def test_as_json_with_a_query_and_a_limit(file: str, capsys: pytest.CaptureFixtu
     data = json.loads(capsys.readouterr().out)
     assert [lesson["context"] for lesson in data["lessons"]] == ["buy red shoes"]
     assert data["lessons"][0]["retention"] == 2.0**-4
+    assert data["lessons"][0]["relevance"] > 0
     assert main(["memory", "show", file, "--limit", "1", "--json"]) == 0
     assert [lesson["context"] for lesson in json.loads(capsys.readouterr().out)["lessons"]] == ["buy sandals"]
 

@@ -15,7 +15,7 @@ from cmat_gym.core.errors import UsageError
 from cmat_gym.core.roles import Info, Review, SampledAction, TokenSample
 from cmat_gym.core.testing import CounterEnv
 from cmat_gym.core.trajectory import read_trajectories, replay
-from cmat_gym.core.wrappers import CheckerReview, CheckerReward, RecordTrajectory
+from cmat_gym.core.wrappers import CheckerPotential, CheckerReview, CheckerReward, RecordTrajectory
 
 COUNTER_ID = "cmat-test/Counter-v0"
 
@@ -108,6 +108,52 @@ def test_a_step_without_an_episode_is_the_callers_mistake(tmp_path: Path) -> Non
     env = RecordTrajectory(CounterEnv(), tmp_path / "e.jsonl")
     with pytest.raises(UsageError, match="reset"):
         env.step("up")
+
+
+# CheckerPotential ---------------------------------------------------------------------------------------------------
+
+
+def shown(observation: str, action: str, info: Info) -> float:
+    """The number on the page as the value of a state; sees no action."""
+    assert action == ""
+    return float(observation.rpartition("It shows ")[2].rstrip(".")) if "It shows" in observation else 50.0
+
+
+def test_shaping_is_the_difference_of_potentials() -> None:
+    """Fails without the discount, with the potentials swapped, or with a value after the end of a task."""
+    env = CheckerPotential(CounterEnv(), shown, discount=0.5, weight=2.0)
+    env.reset(options={"task": 0})
+    steps = [env.step(action) for action in ("up", "up", "down", "nonsense", "stop")]
+    # V: 0, 1, 2, 1, 1, then the end. 2·(γ V' - V): 2·(.5 - 0), 2·(1 - 1), 2·(.5 - 2), 2·(.5 - 1), 2·(0 - 1).
+    assert [step[1] for step in steps] == [1.0, 0.0, -3.0, -1.0, -2.0]
+    assert [step[4]["critic_reward"] for step in steps] == [1.0, 0.0, -3.0, -1.0, -2.0]
+    assert [step[4]["env_reward"] for step in steps] == [0.0] * 5
+    # The discounted sum telescopes to -V(s_0), whatever the critic says: shaping changes no optimal policy.
+    assert sum(0.5**t * step[1] for t, step in enumerate(steps)) == 0.0
+
+
+def test_shaping_bootstraps_where_the_turn_limit_struck() -> None:
+    """Fails when a truncated episode is shaped as if its last state were worth nothing."""
+    env = CheckerPotential(CounterEnv(max_turns=1), shown, discount=0.5)
+    env.reset(options={"task": 0})
+    assert env.step("up")[1] == 0.5
+
+
+def test_shaping_goes_on_from_a_snapshot_and_refuses_nonsense() -> None:
+    """Fails when the potential of the abandoned state is carried over."""
+    env = CheckerPotential(gym.make(COUNTER_ID), shown, discount=1.0)
+    env.reset(options={"task": 0})
+    env.step("up")
+    state = snapshot(env)
+    env.step("up")
+    env.step("up")
+    restore(env, state)
+    assert env.step("down")[1] == -1.0
+    with pytest.raises(UsageError, match="discount must lie in"):
+        CheckerPotential(CounterEnv(), shown, discount=0.0)
+    broken = CheckerPotential(CounterEnv(), lambda o, a, i: float("nan"))
+    with pytest.raises(UsageError, match="one finite number each"):
+        broken.reset(seed=0)
 
 
 # CheckerReward ------------------------------------------------------------------------------------------------------

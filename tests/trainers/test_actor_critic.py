@@ -84,7 +84,7 @@ def progress_world() -> gym.Env[Any, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("advantage", ["turn", "token", "group"])
+@pytest.mark.parametrize("advantage", ["turn", "token", "group_relative", "same_state_group"])
 def test_the_return_rises(run: Callable[..., ActorCriticTrainer], advantage: str) -> None:
     trainer = run(
         progress_world,
@@ -166,7 +166,7 @@ def test_curves_do_not_depend_on_what_ran_before(run: Callable[..., ActorCriticT
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"checker": "separate", "reference": "sft"}, {"advantage": "group", "group_size": 2}]
+    "settings", [{}, {"checker": "separate", "reference": "sft"}, {"advantage": "group_relative", "group_size": 2}]
 )
 def test_resumed_run_equals_uninterrupted_run(
     run: Callable[..., ActorCriticTrainer], tmp_path: Path, settings: dict[str, Any]
@@ -267,6 +267,59 @@ def test_a_critic_object_judges_the_whole_batch(run: Callable[..., ActorCriticTr
     assert trainer.state.log_history[-1]["rollout/return"] <= -2
 
 
+def test_a_critic_of_ones_own_as_value_baseline(run: Callable[..., ActorCriticTrainer]) -> None:
+    """Fails when the learned head goes on serving as baseline, or the last state of a rollout is not valued."""
+    asked: list[tuple[str, str]] = []
+
+    def value(observation: str, action: str, info: Info) -> float:
+        asked.append((observation, action))
+        return 0.25
+
+    trainer = run(critic=value, critic_use="value", normalize_advantages=False, gamma=0.5, gae_lambda=0.0)
+    rows, metrics = trainer.play()
+    assert trainer.checker is None
+    assert {action for _, action in asked} == {""}
+    assert len(asked) > 16  # every turn's state, and where the rollout broke off
+    assert [row.values[0] for row in rows] == [0.25] * 16
+    assert metrics["critic/value"] == 0.25
+    # δ = r + γ V' - V, and the toy pays nothing before the end: most turns are worth 0.5·0.25 - 0.25.
+    assert sorted(row.advantages[0] for row in rows)[0] >= -0.25
+    assert -0.125 in [row.advantages[0] for row in rows]
+    trainer.train()
+    assert trainer.state.global_step == 3
+
+
+def test_a_critic_of_ones_own_as_potential_and_as_filter(run: Callable[..., ActorCriticTrainer]) -> None:
+    """Fails when the two uses leave the environments as they are, or go on blending the reward."""
+    potential = run(lambda: PickEnv(reward="outcome"), critic=lambda o, a, i: 2.0, critic_use="potential", gamma=0.5)
+    rewards = potential.collector.collect(2).rewards
+    assert set(np.unique(rewards)) <= {-1.0, -2.0, -1.0 + 1.0, -2.0 + 1.0, -1.0 + 0.5}
+    assert -1.0 in rewards  # 0.5·2 - 2 where nothing else happens
+    held = run(critic=lambda o, a, i: -1.0, critic_use="filter", max_revisions=3)
+    before = [seat.info["turn"] for seat in held.collector._seats]
+    held.collector.collect(3)
+    assert [seat.info["turn"] for seat in held.collector._seats] == before  # sent back three times in a row
+    held.collector.collect(1)
+    assert [seat.info["turn"] for seat in held.collector._seats] == [1] * 4
+    held.train()
+
+
+def test_the_gap_between_critic_and_score_is_logged(run: Callable[..., ActorCriticTrainer]) -> None:
+    """Fails when reward hacking would not show: a critic that is always content, in a world where nobody succeeds."""
+    trainer = run(critic=lambda o, a, i: 1.0, turns_per_env=7)
+    trainer.train()
+    gaps = [(e["critic/score_gap"], e["rollout/score"]) for e in trainer.state.log_history if "rollout/score" in e]
+    assert gaps
+    for gap, score in gaps:
+        assert gap == pytest.approx(1.0 - score)
+
+
+@pytest.mark.parametrize("advantage", ["token", "group_relative", "same_state_group"])
+def test_a_baseline_that_would_not_be_used_is_refused(run: Callable[..., ActorCriticTrainer], advantage: str) -> None:
+    with pytest.raises(UsageError, match="needs advantage='turn'"):
+        run(critic=lambda o, a, i: 0.0, critic_use="value", advantage=advantage, group_size=2)
+
+
 def test_a_failing_world_ends_its_own_episode_only(
     run: Callable[..., ActorCriticTrainer], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -358,7 +411,7 @@ def test_impossible_settings_name_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="gamma must lie in"):
         ActorCriticConfig(output_dir=str(tmp_path), gamma=1.5)
     with pytest.raises(UsageError, match="multiple of group_size"):
-        ActorCriticConfig(output_dir=str(tmp_path), advantage="group", num_envs=6, group_size=4)
+        ActorCriticConfig(output_dir=str(tmp_path), advantage="group_relative", num_envs=6, group_size=4)
 
 
 def test_warnings_when_a_run_goes_wrong() -> None:

@@ -9,6 +9,7 @@ import pytest
 from transformers import Trainer, TrainingArguments
 from trl.trainer.base_config import _BaseConfig
 from trl.trainer.base_trainer import _BaseTrainer
+from trl.trainer.reward_trainer import RewardTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
 TRAINERS = Path(inspect.getfile(__import__("cmat_gym.trainers", fromlist=["_"]))).parent
@@ -30,6 +31,7 @@ def test_trl_still_derives_from_transformers() -> None:
         (Trainer, "create_scheduler", ["num_training_steps", "optimizer"]),
         (Trainer, "save_model", ["output_dir", "_internal_call"]),
         (Trainer, "compute_loss", ["model", "inputs", "return_outputs", "num_items_in_batch"]),
+        (RewardTrainer, "compute_loss", ["model", "inputs", "return_outputs", "num_items_in_batch"]),
         (_BaseTrainer, "_send_telemetry", []),
         (_BaseTrainer, "create_model_card", ["model_name", "dataset_name", "tags"]),
     ],

@@ -93,6 +93,20 @@ def trained(trainer: SFTStage) -> list[dict[str, float]]:
     return [entry for entry in trainer.state.log_history if "loss" in entry]
 
 
+@pytest.mark.parametrize(("method", "rate"), [("p-tuning", 3e-2), ("both", 1e-2)])
+def test_virtual_tokens_learn(stage: Callable[..., SFTStage], method: str, rate: float) -> None:
+    """Fails when the virtual tokens get no gradient, or when training and acting put them in different places."""
+    policy = make_policy(virtual_tokens=4)
+    asked = ["Pick one", "Pick two", "Pick three"]
+    trainer = stage(policy, episodes=60, num_train_epochs=8, method=method, learning_rate=rate)
+    trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert losses[-1] < 0.7 * losses[0]
+    after = policy.act(asked, [{"task_id": "pick/x"}] * 3)
+    assert all(action in ("one", "two", "three") for action in after), after
+    assert method == "p-tuning" or after == ["one", "two", "three"]
+
+
 def test_virtual_tokens_are_saved_with_the_policy(stage: Callable[..., SFTStage], tmp_path: Path) -> None:
     policy = make_policy(virtual_tokens=4)
     stage(policy, method="both").train()
