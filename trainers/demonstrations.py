@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from cmat_gym.core.roles import Policy
 from cmat_gym.core.trajectory import Trajectory
 from cmat_gym.policies.scripted import ExpertPolicy, RandomPolicy
 
-__all__ = ["Demonstration", "collect_expert", "demonstrations_of", "misspell", "read_demonstrations"]
+__all__ = ["Demonstration", "Slips", "collect_expert", "demonstrations_of", "misspell", "read_demonstrations"]
 
 
 class Demonstration(NamedTuple):
@@ -50,7 +51,7 @@ def collect_expert(
         episodes: How many.
         policy: Who acts, while the expert only comments (DAgger; Ross et al., 2011); the expert itself by default.
         mistakes: Probability of a random admissible action, so that the expert also shows the way back.
-        slips: Probability of a misspelt action, so that it also shows how to go on after a refusal.
+        slips: Probability of an action that is refused, so that it also shows how to go on after that; see `Slips`.
         thoughts: Write the expert's thought before the action.
         seed: Seed of the tasks and of the mistakes.
     """
@@ -58,19 +59,62 @@ def collect_expert(
     actor: Policy = policy if policy is not None else ExpertPolicy(env)
     strayer = RandomPolicy(np.random.default_rng([seed, 1]))
     np_random = np.random.default_rng([seed, 2])
+    refused = Slips(np_random, slips)
     found: list[Demonstration] = []
     for episode_seed in np.random.SeedSequence(seed).generate_state(episodes):
         observation, info = env.reset(seed=int(episode_seed))
+        refused.begin()
         done = False
         while not done:
             found.append(Demonstration(observation, expert.act([observation], [info])[0], info["task_id"]))
             chooser = strayer if np_random.random() < mistakes else actor
             action = chooser.act([observation], [info])[0]
-            if np_random.random() < slips:
-                action = misspell(action, np_random)
-            observation, _, terminated, truncated, info = env.step(action)
+            observation, _, terminated, truncated, info = env.step(refused.instead_of(action) or action)
             done = terminated or truncated
     return found
+
+
+class Slips:
+    """Actions that are most likely refused, so that who watches learns how to go on after a refusal.
+
+    Some are misspelt. Others are right, but on another page or in another task: a model that invents a code, or wants
+    an option this product lacks, makes those, and copying what was just refused is no way out of them.
+
+    Args:
+        np_random: Where they are drawn from.
+        rate: Chance of a slip in a turn.
+        stale: Share of them that are actions of other pages and tasks.
+        stubborn: Chance that a slip is made once more, and so on.
+    """
+
+    _remembered = 500  # actions
+
+    def __init__(self, np_random: np.random.Generator, rate: float, stale: float = 0.6, stubborn: float = 0.5) -> None:
+        self.np_random = np_random
+        self.rate = rate
+        self.stale = stale
+        self.stubborn = stubborn
+        self._seen: deque[str] = deque(maxlen=self._remembered)
+        self._last: str | None = None
+
+    def begin(self) -> None:
+        """An episode begins."""
+        self._last = None
+
+    def instead_of(self, action: str) -> str | None:
+        """What is done instead of `action`; None where that itself is done."""
+        again = self._last is not None and self.stubborn > 0 and self.np_random.random() < self.stubborn
+        if again:
+            return self._last
+        self._last = self._slip(action) if self.np_random.random() < self.rate else None
+        if self._last is None:
+            self._seen.append(action)
+        return self._last
+
+    def _slip(self, action: str) -> str:
+        if self._seen and self.stale > 0 and self.np_random.random() < self.stale:
+            return self._seen[int(self.np_random.integers(len(self._seen)))]
+        return misspell(action, self.np_random)
 
 
 def misspell(action: str, np_random: np.random.Generator) -> str:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 __all__ = ["PolicyTerms", "entropy_of", "kl_to_reference", "log_probabilities", "policy_terms", "value_loss"]
 
+_FAR = 3.0  # nats
+
 
 def log_probabilities(logits: Tensor, tokens: Tensor) -> Tensor:
     """Log-probability of each token. [batch, action, vocabulary], [batch, action] -> [batch, action]"""
@@ -27,9 +29,14 @@ def entropy_of(logits: Tensor) -> Tensor:
 
 
 def kl_to_reference(logprobs: Tensor, reference: Tensor) -> Tensor:
-    """Schulman's k3 estimate of KL(policy || reference) from the policy's own samples; never negative. Per token."""
+    """Schulman's k3 estimate of KL(policy || reference) from the policy's own samples; never negative. Per token.
+
+    Where the reference finds a token more than e^3 times as likely as the policy does, the exponential goes on as its
+    tangent: one such token, and a sharp model has them, would otherwise outweigh all others of a minibatch.
+    """
     gap = reference - logprobs
-    return gap.exp() - gap - 1
+    near = gap.clamp(max=_FAR)
+    return near.exp() * (1 + gap - near) - gap - 1
 
 
 class PolicyTerms(NamedTuple):

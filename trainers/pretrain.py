@@ -30,7 +30,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers.trainers import BpeTrainer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from cmat_gym.trainers.demonstrations import misspell
+from cmat_gym.trainers.demonstrations import Slips
 
 __all__ = ["PretrainConfig", "collect_turns", "pretrain", "train_tokenizer"]
 
@@ -48,13 +48,16 @@ class PretrainConfig:
     """Everything that decides the weights.
 
     Attributes:
+        start: Folder of a model to go on with, saved with sharpness 1; empty for a fresh one.
         worlds: The worlds the teacher plays in, and the share of each: the long and varied ones need more lessons.
         characters: Characters of pages and actions that are collected in a world whose share is 1.
         episodes_per_shop: Episodes in one catalogue of the shop; then comes another one.
         shop_size: Products of each.
         first_shop_seed: Seed of the first catalogue; evaluation uses seed 0, so this stays above it.
         mistake_rates: Teachers of mixed skill; each episode draws one of these rates of random valid actions.
-        slips: Chance of a misspelt action; it is no lesson itself, but what the teacher does after the refusal is.
+        slips: Chance of an action that is refused; it is no lesson itself, but what the teacher does after it is.
+        stale: Share of the slips that are actions of other pages and tasks; the rest are misspelt.
+        stubborn: Chance that a slip is made once more, and so on.
         epochs: Passes over the turns.
         batch_tokens: Tokens per optimizer step, padding included.
         heads: Attention heads of a layer, `head_size` wide each; two of them start as an induction circuit.
@@ -67,9 +70,13 @@ class PretrainConfig:
         table_rate: Learning rate of AdamW for everything else.
         prompt_share: Share of the page's tokens that are predicted too.
         prompt_weight: Weight of their loss beside the action's.
+        sharpness: What the finished model's logits are multiplied by. A small model is unsure which of a thousand
+            numbers to copy, so one sampled action in five would be refused; sampling at temperature 1 is then what
+            sampling at 1 / sharpness was in training.
     """
 
     seed: int = 0
+    start: str = ""
     worlds: tuple[tuple[str, float], ...] = (
         ("cmat/OS-v0", 0.15),
         ("cmat/DB-v0", 1.0),
@@ -83,7 +90,9 @@ class PretrainConfig:
     shop_size: int = 500
     first_shop_seed: int = 1000
     mistake_rates: tuple[float, ...] = (0.0, 0.1, 0.3)
-    slips: float = 0.12
+    slips: float = 0.2
+    stale: float = 0.6
+    stubborn: float = 0.5
     vocabulary: int = 4096
     hidden: int = 192
     layers: int = 4
@@ -104,6 +113,7 @@ class PretrainConfig:
     warmup: int = 60
     prompt_share: float = 0.3
     prompt_weight: float = 0.3
+    sharpness: float = 2.0
 
 
 class TextTurn(NamedTuple):
@@ -122,13 +132,14 @@ def collect_turns(config: PretrainConfig) -> Iterator[TextTurn]:
     """Play the teacher's episodes, world after world."""
     for number, (world, share) in enumerate(config.worlds):
         generator = np.random.default_rng([config.seed, number])
+        slips = Slips(generator, config.slips, config.stale, config.stubborn)
         env: gym.Env[str, str] | None = None
         episodes = characters = 0
         while characters < share * config.characters:
             if env is None or (world == SHOP and episodes % config.episodes_per_shop == 0):
                 env = _open(world, config, shop=episodes // config.episodes_per_shop)
             episodes += 1
-            for turn in _play(env, config, generator):
+            for turn in _play(env, config, generator, slips):
                 characters += len(turn.observation) + len(turn.action)
                 yield turn
         assert env is not None
@@ -143,20 +154,23 @@ def _open(world: str, config: PretrainConfig, shop: int) -> gym.Env[str, str]:
     return gym.make(world, split="train", catalogue_seed=seed, catalogue_size=size)
 
 
-def _play(env: gym.Env[str, str], config: PretrainConfig, generator: np.random.Generator) -> Iterator[TextTurn]:
+def _play(
+    env: gym.Env[str, str], config: PretrainConfig, generator: np.random.Generator, slips: Slips
+) -> Iterator[TextTurn]:
     """One episode of a teacher of some skill."""
     expert = env.get_wrapper_attr("expert_action")
     rate = generator.choice(config.mistake_rates)
     observation, info = env.reset(seed=int(generator.integers(2**31)))
+    slips.begin()
     done, clean = False, True
     while not done:
         possible = [str(action) for action in generator.permutation(info.get("admissible_actions", []))]
         action = possible[0] if possible and generator.random() < rate else expert()
-        if generator.random() < config.slips:
-            action, clean = misspell(action, generator), False
-        else:
+        slip = slips.instead_of(action)
+        if slip is None:
             yield TextTurn(observation, action, tuple(possible[: config.possible]), clean)
-        observation, _, terminated, truncated, info = env.step(action)
+        clean = clean and slip is None
+        observation, _, terminated, truncated, info = env.step(action if slip is None else slip)
         done = terminated or truncated
 
 
@@ -356,12 +370,16 @@ def pretrain(config: PretrainConfig, folder: Path) -> dict[str, float]:
     start = time.perf_counter()
     turns = list(collect_turns(config))
     clean = [turn for turn in turns if turn.clean]
-    tokenizer = train_tokenizer(clean[:: max(1, len(clean) // 20_000)], config.vocabulary)
+    if config.start:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(config.start)
+        model = LlamaForCausalLM.from_pretrained(config.start, dtype=torch.float32)
+    else:
+        tokenizer = train_tokenizer(clean[:: max(1, len(clean) // 20_000)], config.vocabulary)
+        model = build_model(config, tokenizer)
     data = encode(turns, tokenizer)
     tokens = sum(len(row.prompt) + len(row.action) for row in data)
     print(f"{len(turns)} turns, {tokens} tokens, {time.perf_counter() - start:.0f} s", flush=True)
 
-    model = build_model(config, tokenizer)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
     optimizers = build_optimizers(model, config)
     plan = lesson_plan(data, config, generator)
@@ -447,6 +465,7 @@ def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, config: P
     folder.mkdir(parents=True, exist_ok=True)
     half = LlamaForCausalLM(model.config)
     half.load_state_dict(model.state_dict())
+    half.model.norm.weight.data *= config.sharpness
     half.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "pretrain.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
@@ -457,7 +476,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Pre-train the tiny base model.")
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and tokenizer")
     for name, value in asdict(PretrainConfig()).items():
-        if isinstance(value, int | float):
+        if isinstance(value, int | float | str):
             parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     arguments = vars(parser.parse_args())
     out = arguments.pop("out")

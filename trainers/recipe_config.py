@@ -40,7 +40,7 @@ class CmatConfig:
 
     sft_episodes: int = option(300, "expert episodes of the warm start; 0 leaves it out")
     sft_mistakes: float = option(0.1, "chance of a random action in them, which shows the expert's way back")
-    sft_slips: float = option(0.1, "chance of a misspelt action in them, which shows how to go on after a refusal")
+    sft_slips: float = option(0.1, "chance of a refused action in them, which shows how to go on after that")
     sft: Mapping[str, Any] = field(default_factory=dict)
 
     iterations: int = option(15, "updates of the actor-critic; 0 leaves it out")

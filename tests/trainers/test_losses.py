@@ -50,6 +50,16 @@ def test_kl_estimate_is_right_on_average_and_never_negative() -> None:
     assert (estimates >= 0).all()
 
 
+def test_one_token_far_from_the_reference_does_not_outweigh_all_others() -> None:
+    logprobs = torch.tensor([-1.0, -4.0, -20.0], requires_grad=True)
+    kl = kl_to_reference(logprobs, torch.tensor([-1.0, -1.0, -0.1]))
+    kl.sum().backward()
+    gradient = logprobs.grad
+    assert gradient is not None
+    torch.testing.assert_close(gradient, 1 - torch.tensor([0.0, 3.0, 3.0]).exp())
+    torch.testing.assert_close(kl[2].detach(), torch.tensor(math.exp(3) * (1 + 19.9 - 3) - 19.9 - 1))
+
+
 def test_probabilities_and_entropy() -> None:
     logits = torch.tensor([[[0.7, 0.2, 0.1], [0.25, 0.25, 0.5]]]).log() + 3.0
     tokens = torch.tensor([[0, 2]])
