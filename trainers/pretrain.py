@@ -35,6 +35,7 @@ from cmat_gym.trainers.demonstrations import Slips
 __all__ = ["PretrainConfig", "collect_turns", "pretrain", "train_tokenizer"]
 
 SHOP = "cmat/WebShop-v0"
+_SETTINGS = "pretrain.json"
 ACT, END = "<|act|>", "<|end|>"
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}" + ACT + "{% elif "
@@ -363,7 +364,7 @@ def pretrain(config: PretrainConfig, folder: Path) -> dict[str, float]:
     """Collect, tokenise, train and save; returns the last losses.
 
     The folder is what `from_pretrained` reads: weights in half precision, the tokenizer, and `pretrain.json` with the
-    configuration.
+    configuration, and that of the model it went on with.
     """
     torch.manual_seed(config.seed)
     generator = np.random.default_rng([config.seed, 1])
@@ -468,7 +469,10 @@ def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, config: P
     half.model.norm.weight.data *= config.sharpness
     half.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "pretrain.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
+    settings = asdict(config)
+    if config.start:
+        settings["start"] = json.loads((Path(config.start) / _SETTINGS).read_text())
+    (folder / _SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ class CmatConfig:
     model: str = option("tiny", "base model: tiny, smollm2, a folder or a hub id")
     seed: int = option(0, "seed of everything that is drawn")
     thoughts: bool = option(False, "write a thought before each action")
-    max_new_tokens: int = option(48, "tokens of one answer at most")
+    max_new_tokens: int = option(96, "tokens of one answer at most")
 
     test_tasks: int = option(200, "tasks of the test panel, which the final figures come from")
     dev_tasks: int = option(64, "tasks of the dev panel, which choices are made on")

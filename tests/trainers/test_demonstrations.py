@@ -62,4 +62,4 @@ def test_the_expert_answers_in_the_states_that_slips_lead_to(tmp_path: Path) -> 
     env.close()
     episodes = read_trajectories(tmp_path / "played.jsonl")
     refused = [turn for episode in episodes for turn in episode.turns if not turn.valid_action]
-    assert len(refused) > 0.15 * len(demonstrations)
+    assert len(refused) > 0.08 * len(demonstrations)

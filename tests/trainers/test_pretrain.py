@@ -153,3 +153,16 @@ def test_equal_seeds_give_equal_weights_that_load_as_a_base_model(tmp_path: Path
     assert first.tokenizer.padding_side == "left"
     other_seed = pretrain(replace(MINIATURE, seed=1), tmp_path / "third")
     assert other_seed != last[0]
+
+
+def test_going_on_keeps_the_tokenizer_and_sharpness_scales_the_logits(tmp_path: Path) -> None:
+    short = replace(MINIATURE, characters=6_000, drills=0, sharpness=1.0)
+    pretrain(short, tmp_path / "first")
+    going_on = replace(short, start=str(tmp_path / "first"), seed=1, matrix_rate=0.0, table_rate=0.0, sharpness=2.0)
+    pretrain(going_on, tmp_path / "second")
+    first, second = (load_base_model(tmp_path / name, device="cpu") for name in ("first", "second"))
+    assert first.tokenizer.get_vocab() == second.tokenizer.get_vocab()
+    ids = torch.arange(5, 60)[None]
+    with torch.no_grad():
+        plain, sharp = first.model(input_ids=ids).logits, second.model(input_ids=ids).logits
+    torch.testing.assert_close(sharp, 2 * plain)
