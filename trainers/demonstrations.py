@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import string
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,15 @@ from cmat_gym.core.roles import Policy
 from cmat_gym.core.trajectory import Trajectory
 from cmat_gym.policies.scripted import ExpertPolicy, RandomPolicy
 
-__all__ = ["Demonstration", "Slips", "collect_expert", "demonstrations_of", "misspell", "read_demonstrations"]
+__all__ = [
+    "Demonstration",
+    "Slips",
+    "collect_corrections",
+    "collect_expert",
+    "demonstrations_of",
+    "misspell",
+    "read_demonstrations",
+]
 
 
 class Demonstration(NamedTuple):
@@ -38,7 +46,6 @@ def collect_expert(
     env: gym.Env[Any, Any],
     episodes: int,
     *,
-    policy: Policy | None = None,
     mistakes: float = 0.0,
     slips: float = 0.0,
     thoughts: bool = False,
@@ -49,14 +56,13 @@ def collect_expert(
     Args:
         env: One of the worlds, on the split to learn from.
         episodes: How many.
-        policy: Who acts, while the expert only comments (DAgger; Ross et al., 2011); the expert itself by default.
         mistakes: Probability of a random admissible action, so that the expert also shows the way back.
         slips: Probability of an action that is refused, so that it also shows how to go on after that; see `Slips`.
         thoughts: Write the expert's thought before the action.
         seed: Seed of the tasks and of the mistakes.
     """
     expert = ExpertPolicy(env, thoughts=thoughts)
-    actor: Policy = policy if policy is not None else ExpertPolicy(env)
+    actor = ExpertPolicy(env)
     strayer = RandomPolicy(np.random.default_rng([seed, 1]))
     np_random = np.random.default_rng([seed, 2])
     refused = Slips(np_random, slips)
@@ -71,6 +77,43 @@ def collect_expert(
             action = chooser.act([observation], [info])[0]
             observation, _, terminated, truncated, info = env.step(refused.instead_of(action) or action)
             done = terminated or truncated
+    return found
+
+
+def collect_corrections(
+    envs: Sequence[gym.Env[Any, Any]], policy: Policy, episodes: int, *, thoughts: bool = False, seed: int = 0
+) -> list[Demonstration]:
+    """Let a policy play, and write down what the expert would do in every state it gets into.
+
+    An expert's own episodes never show the way out of a learner's typical mistakes, which lead where no expert goes
+    (DAgger; Ross et al., 2011).
+
+    Args:
+        envs: Worlds of one kind on the split to learn from, played side by side.
+        policy: Who acts.
+        episodes: How many.
+        thoughts: Write the expert's thought before the action.
+        seed: Seed of the tasks.
+    """
+    experts = [ExpertPolicy(env, thoughts=thoughts) for env in envs]
+    seeds = iter(np.random.SeedSequence(seed).generate_state(episodes).tolist())
+    # Who opens the next episode is decided by place, so equal seeds give equal demonstrations.
+    running = {n: env.reset(seed=episode_seed) for (n, env), episode_seed in zip(enumerate(envs), seeds)}  # noqa: B905
+    found: list[Demonstration] = []
+    while running:
+        seats = sorted(running)
+        observations, infos = [running[n][0] for n in seats], [running[n][1] for n in seats]
+        actions = policy.act(observations, infos)
+        for n, seen, info, action in zip(seats, observations, infos, actions, strict=True):
+            found.append(Demonstration(seen, experts[n].act([seen], [info])[0], info["task_id"]))
+            observation, _, terminated, truncated, info = envs[n].step(action)
+            running[n] = observation, info
+            if terminated or truncated:
+                episode_seed = next(seeds, None)
+                if episode_seed is None:
+                    del running[n]
+                else:
+                    running[n] = envs[n].reset(seed=episode_seed)
     return found
 
 

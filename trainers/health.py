@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 __all__ = ["Health"]
@@ -14,7 +15,8 @@ class Health:
 
     Args:
         max_valid_drop: Loss of valid actions, against the best so far, that counts as collapse.
-        max_kl: Divergence from the reference, in nats a token, that counts as explosion.
+        max_kl: Growth of the divergence from the reference, in nats a token, that counts as explosion: a warm start has
+            its own distance from a reference without adapters.
         min_explained_variance: What the critic should explain after a few iterations.
     """
 
@@ -26,6 +28,7 @@ class Health:
         self.min_explained_variance = min_explained_variance
         self.best_valid = 0.0
         self.dumb_iterations = 0
+        self.least_kl = math.inf
 
     def check(self, metrics: Mapping[str, float]) -> list[str]:
         """What is wrong with an iteration; empty when nothing is."""
@@ -36,10 +39,12 @@ class Health:
             warnings.append(
                 f"Valid actions fell from {self.best_valid:.2f} to {valid:.2f}: lower learning_rate, or raise kl_coef"
             )
-        if metrics.get("policy/kl", 0.0) > self.max_kl:
+        kl = metrics.get("policy/kl", self.least_kl)
+        self.least_kl = min(self.least_kl, kl)
+        if kl - self.least_kl > self.max_kl:
             warnings.append(
-                f"The policy is {metrics['policy/kl']:.2f} nats a token away from its reference: lower learning_rate "
-                "or epochs, or raise kl_coef"
+                f"The policy went from {self.least_kl:.2f} to {kl:.2f} nats a token away from its reference: lower "
+                "learning_rate or epochs, or raise kl_coef"
             )
         explained = metrics.get("critic/explained_variance")
         if explained is not None:

@@ -25,7 +25,7 @@ from cmat_gym.policies.generation import Sampling
 from cmat_gym.policies.lora import LoRAPolicy
 from cmat_gym.trainers.actor_critic_config import ActorCriticConfig
 from cmat_gym.trainers.actor_critic_trainer import ActorCriticTrainer
-from cmat_gym.trainers.demonstrations import collect_expert
+from cmat_gym.trainers.demonstrations import Demonstration, collect_corrections, collect_expert
 from cmat_gym.trainers.recipe_results import write_results
 from cmat_gym.trainers.run_folder import ACTOR_CRITIC, BASE, SFT, RunFolder, StageResult
 from cmat_gym.trainers.sft_config import SFTStageConfig
@@ -116,30 +116,46 @@ class CmatRecipe:
 
     def _warm_start(self, policy: LoRAPolicy, before: StageResult | None) -> Evaluation:
         """Imitation of the expert on training tasks; short enough to begin anew after an interruption."""
-        env = gym.make(self.config.env_id, **{**self.world, "split": "train"})
-        policy.read_system_prompt(env)
-        demonstrations = collect_expert(
-            env,
-            self.config.sft_episodes,
-            mistakes=self.config.sft_mistakes,
-            slips=self.config.sft_slips,
-            thoughts=self.config.thoughts,
-            seed=self.config.seed,
-        )
-        env.close()
-        settings = {
-            "seed": self.config.seed,
-            "logging_steps": 5,
-            "dataloader_pin_memory": torch.cuda.is_available(),
-            **self.config.sft,
-        }
-        args = _make_settings(SFTStageConfig, "warm start", self.folder.path / "checkpoint-sft", settings)
-        self.display.begin(SFT)
-        trainer = SFTStage(policy, demonstrations, args, callbacks=[_Watch(self.folder, self.display, SFT)])
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        rounds = min(self.config.sft_rounds, self.config.sft_episodes)
+        steps = 0
+        for number in range(rounds):
+            self.display.begin(f"{SFT}, round {number + 1} of {rounds}")
+            demonstrations = self._demonstrations(policy, number, self.config.sft_episodes // rounds)
+            settings = {
+                "seed": self.config.seed + number,
+                "logging_steps": 5,
+                "dataloader_pin_memory": torch.cuda.is_available(),
+                **self.config.sft,
+            }
+            args = _make_settings(SFTStageConfig, "warm start", self.folder.path / "checkpoint-sft", settings)
+            watch = _Watch(self.folder, self.display, SFT, steps_before=steps)
+            trainer = SFTStage(policy, demonstrations, args, callbacks=[watch])
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+            steps += trainer.state.global_step
         policy.save(self.folder.adapter(SFT))
         return self._evaluate(policy, SFT, self.dev)
+
+    def _demonstrations(self, policy: LoRAPolicy, number: int, episodes: int) -> list[Demonstration]:
+        """What a round of the warm start imitates: first the expert's own episodes, then its corrections."""
+        wanted = 1 if number == 0 else min(self.config.num_envs, episodes)
+        envs = [gym.make(self.config.env_id, **{**self.world, "split": "train"}) for _ in range(wanted)]
+        policy.read_system_prompt(envs[0])
+        try:
+            if number > 0:
+                seed = self.config.seed + number
+                return collect_corrections(envs, policy, episodes, thoughts=self.config.thoughts, seed=seed)
+            return collect_expert(
+                envs[0],
+                episodes,
+                mistakes=self.config.sft_mistakes,
+                slips=self.config.sft_slips,
+                thoughts=self.config.thoughts,
+                seed=self.config.seed,
+            )
+        finally:
+            for env in envs:
+                env.close()
 
     def _actor_critic(self, policy: LoRAPolicy, before: StageResult | None) -> Evaluation:
         """The actor-critic; what remains are its best adapters on the dev panel."""
@@ -235,6 +251,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         stage: What is being trained.
         look: Evaluates on the dev panel; None for a stage that is looked at when it is done.
         every: Steps between two looks; the last step is always looked at.
+        steps_before: Steps of the stage that were taken before this trainer's first.
     """
 
     shown: Mapping[str, str] = {
@@ -252,12 +269,14 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         stage: str,
         look: Callable[[], Mapping[str, float]] | None = None,
         every: int = 1,
+        steps_before: int = 0,
     ) -> None:
         self.folder = folder
         self.display = display
         self.stage = stage
         self.look = look
         self.every = every
+        self.steps_before = steps_before
         self.figures: dict[str, float] = {}
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -272,7 +291,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         )
 
     def _note(self, state: Any, metrics: Mapping[str, float]) -> None:
-        self.folder.log(self.stage, state.global_step, metrics)
+        self.folder.log(self.stage, self.steps_before + state.global_step, metrics)
         self.figures |= {label: metrics[name] for name, label in self.shown.items() if name in metrics}
         self.display.update(state.global_step, state.max_steps, self.figures)
 

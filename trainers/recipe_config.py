@@ -38,7 +38,10 @@ class CmatConfig:
     eval_temperature: float = option(0.0, "temperature of evaluation; 0 acts greedily")
     num_envs: int = option(32, "environments that are played side by side")
 
-    sft_episodes: int = option(300, "expert episodes of the warm start; 0 leaves it out")
+    sft_episodes: int = option(300, "episodes of the warm start, over all its rounds; 0 leaves it out")
+    sft_rounds: int = option(
+        2, "the first imitates the expert's episodes, later ones correct the policy's own (DAgger)"
+    )
     sft_mistakes: float = option(0.1, "chance of a random action in them, which shows the expert's way back")
     sft_slips: float = option(0.1, "chance of a refused action in them, which shows how to go on after that")
     sft: Mapping[str, Any] = field(default_factory=dict)
@@ -49,7 +52,7 @@ class CmatConfig:
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be meant."""
-        for name in ("test_tasks", "dev_tasks", "num_envs", "eval_every", "max_new_tokens"):
+        for name in ("test_tasks", "dev_tasks", "num_envs", "eval_every", "max_new_tokens", "sft_rounds"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("sft_episodes", "iterations", "eval_temperature"):

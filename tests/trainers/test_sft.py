@@ -19,7 +19,7 @@ from cmat_gym.policies.checker import Checker
 from cmat_gym.policies.generation import Sampling
 from cmat_gym.policies.lora import LoRAPolicy
 from cmat_gym.policies.scripted import ExpertPolicy, FunctionPolicy
-from cmat_gym.trainers.demonstrations import collect_expert, demonstrations_of
+from cmat_gym.trainers.demonstrations import collect_corrections, collect_expert, demonstrations_of
 from cmat_gym.trainers.sft_config import SFTStageConfig
 from cmat_gym.trainers.sft_trainer import SFTStage
 
@@ -134,9 +134,14 @@ def test_the_expert_is_shown_even_where_a_mistake_is_made() -> None:
 
 
 def test_another_policy_acts_and_the_expert_comments() -> None:
-    shown = collect_expert(PickEnv(), 2, policy=FunctionPolicy(lambda observation, info: "nonsense"))
-    assert len(shown) == 2 * 6
+    envs = [PickEnv() for _ in range(3)]
+    shown = collect_corrections(envs, FunctionPolicy(lambda observation, info: "nonsense"), 5)
+    assert len(shown) == 5 * 6
     assert {turn.answer for turn in shown} <= {"one", "two", "three"}
+    assert all(turn.observation.endswith(f"Pick {turn.answer}") for turn in shown)
+    assert collect_corrections(envs[:1], ExpertPolicy(envs[0]), 5, seed=7) == collect_corrections(
+        envs[:1], ExpertPolicy(envs[0]), 5, seed=7
+    )
 
 
 def test_only_successful_episodes_are_imitated() -> None:
