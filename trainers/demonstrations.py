@@ -86,7 +86,8 @@ def collect_corrections(
     """Let a policy play, and write down what the expert would do in every state it gets into.
 
     An expert's own episodes never show the way out of a learner's typical mistakes, which lead where no expert goes
-    (DAgger; Ross et al., 2011).
+    (DAgger; Ross et al., 2011). Where the expert gives one answer turn after turn, because the policy does not heed it,
+    two of them are kept: an episode that is stuck has no more to teach.
 
     Args:
         envs: Worlds of one kind on the split to learn from, played side by side.
@@ -100,15 +101,20 @@ def collect_corrections(
     # Who opens the next episode is decided by place, so equal seeds give equal demonstrations.
     running = {n: env.reset(seed=episode_seed) for (n, env), episode_seed in zip(enumerate(envs), seeds)}  # noqa: B905
     found: list[Demonstration] = []
+    answers: dict[int, list[str]] = {n: [] for n in running}
     while running:
         seats = sorted(running)
         observations, infos = [running[n][0] for n in seats], [running[n][1] for n in seats]
         actions = policy.act(observations, infos)
         for n, seen, info, action in zip(seats, observations, infos, actions, strict=True):
-            found.append(Demonstration(seen, experts[n].act([seen], [info])[0], info["task_id"]))
+            answer = experts[n].act([seen], [info])[0]
+            if answers[n][-2:] != [answer, answer]:
+                found.append(Demonstration(seen, answer, info["task_id"]))
+            answers[n].append(answer)
             observation, _, terminated, truncated, info = envs[n].step(action)
             running[n] = observation, info
             if terminated or truncated:
+                answers[n].clear()
                 episode_seed = next(seeds, None)
                 if episode_seed is None:
                     del running[n]

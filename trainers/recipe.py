@@ -118,9 +118,12 @@ class CmatRecipe:
         """Imitation of the expert on training tasks; short enough to begin anew after an interruption."""
         rounds = min(self.config.sft_rounds, self.config.sft_episodes)
         steps = 0
+        demonstrations: list[
+            Demonstration
+        ] = []  # of all rounds so far, or the last one would make it forget the others
         for number in range(rounds):
             self.display.begin(f"{SFT}, round {number + 1} of {rounds}")
-            demonstrations = self._demonstrations(policy, number, self.config.sft_episodes // rounds)
+            demonstrations += self._demonstrations(policy, number, self.config.sft_episodes // rounds)
             settings = {
                 "seed": self.config.seed + number,
                 "logging_steps": 5,
@@ -137,7 +140,7 @@ class CmatRecipe:
         return self._evaluate(policy, SFT, self.dev)
 
     def _demonstrations(self, policy: LoRAPolicy, number: int, episodes: int) -> list[Demonstration]:
-        """What a round of the warm start imitates: first the expert's own episodes, then its corrections."""
+        """What a round of the warm start adds: first the expert's own episodes, then its corrections."""
         wanted = 1 if number == 0 else min(self.config.num_envs, episodes)
         envs = [gym.make(self.config.env_id, **{**self.world, "split": "train"}) for _ in range(wanted)]
         policy.read_system_prompt(envs[0])
