@@ -482,9 +482,12 @@ def main() -> None:
     for name, value in asdict(PretrainConfig()).items():
         if isinstance(value, int | float | str):
             parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    parser.add_argument("--share", action="append", default=[], metavar="WORLD=X", help="another share of a world")
     arguments = vars(parser.parse_args())
     out = arguments.pop("out")
-    print(pretrain(PretrainConfig(**arguments), out))
+    given = {world: float(share) for world, _, share in (item.partition("=") for item in arguments.pop("share"))}
+    worlds = tuple({**dict(PretrainConfig.worlds), **given}.items())
+    print(pretrain(PretrainConfig(worlds=worlds, **arguments), out))
 
 
 if __name__ == "__main__":

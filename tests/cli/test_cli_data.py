@@ -148,6 +148,7 @@ def test_a_connection_that_breaks_off_is_taken_up_again_where_it_was(
     assert home.sent == len(CONTENT), "no byte came twice"
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_command_goes_on_where_it_was(home: Home, tmp_path: Path) -> None:
     """The real command, stopped by Ctrl-C in the middle, over a mirror; no hash of these files is published."""
     home.files = {f"/mind2web/train/train_{n}.json": CONTENT for n in range(11)}

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import pty
+import select
+import signal
 import sys
 import time
 from pathlib import Path
@@ -191,6 +193,9 @@ def test_what_is_exported_as_chat_has_instructions_prompt_and_answer(
     assert main(["data", "export", "nowhere.jsonl", "--out", str(out)]) == 2
 
 
+@pytest.mark.skipif(
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN, reason="Ctrl-C is switched off here, as in a shell's background"
+)
 def test_a_person_at_a_terminal(tmp_path: Path) -> None:
     """The real command on a pseudo-terminal: it prompts, answers, and keeps what was played when interrupted."""
     record = tmp_path / "mine.jsonl"
@@ -208,6 +213,9 @@ def test_a_person_at_a_terminal(tmp_path: Path) -> None:
         assert "Page 1" in _until(terminal, b"\n> ")
         os.write(terminal, b"\x03")  # Ctrl-C
         assert "interrupted" in _until(terminal, b"interrupted")
+    except BaseException:
+        os.kill(child, signal.SIGKILL)  # or waiting for it would hide what went wrong
+        raise
     finally:
         _, status = os.waitpid(child, 0)
         os.close(terminal)
@@ -215,12 +223,13 @@ def test_a_person_at_a_terminal(tmp_path: Path) -> None:
     assert [turn.action for turn in next(read_trajectories(record)).turns] == ["search[sandals]"]
 
 
-def _until(terminal: int, mark: bytes, seconds: float = 240.0) -> str:
+def _until(terminal: int, mark: bytes, seconds: float = 120.0) -> str:
     """What the terminal shows up to a mark."""
     found = b""
     limit = time.monotonic() + seconds
     while mark not in found.replace(b"\r", b""):
-        assert time.monotonic() < limit, found.decode(errors="replace")
+        ready = select.select([terminal], [], [], max(0.0, limit - time.monotonic()))[0]
+        assert ready, found.decode(errors="replace")
         try:
             found += os.read(terminal, 4096)
         except OSError:  # the other end is closed

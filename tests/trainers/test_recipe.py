@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,14 +101,6 @@ def test_results_are_complete(finished: RunFolder) -> None:
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:5]] == ["base", "sft", "actor-critic"]
     episodes = list(read_trajectories(finished.path / "episodes" / "actor-critic-test.jsonl"))
     assert all(turn.sample is not None for episode in episodes for turn in episode.turns)
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Ctrl-C works, also where the tests run in the background of a shell that ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")
