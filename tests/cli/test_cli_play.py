@@ -193,9 +193,7 @@ def test_what_is_exported_as_chat_has_instructions_prompt_and_answer(
     assert main(["data", "export", "nowhere.jsonl", "--out", str(out)]) == 2
 
 
-@pytest.mark.skipif(
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN, reason="Ctrl-C is switched off here, as in a shell's background"
-)
+@pytest.mark.usefixtures("interruptible")
 def test_a_person_at_a_terminal(tmp_path: Path) -> None:
     """The real command on a pseudo-terminal: it prompts, answers, and keeps what was played when interrupted."""
     record = tmp_path / "mine.jsonl"
@@ -211,8 +209,7 @@ def test_a_person_at_a_terminal(tmp_path: Path) -> None:
         assert "   1  search[" in _until(terminal, b"\n> ")
         os.write(terminal, b"search[sandals]\n")
         assert "Page 1" in _until(terminal, b"\n> ")
-        os.write(terminal, b"\x03")  # Ctrl-C
-        assert "interrupted" in _until(terminal, b"interrupted")
+        assert "interrupted" in _until(terminal, b"interrupted", press=b"\x03")  # Ctrl-C
     except BaseException:
         os.kill(child, signal.SIGKILL)  # or waiting for it would hide what went wrong
         raise
@@ -223,13 +220,18 @@ def test_a_person_at_a_terminal(tmp_path: Path) -> None:
     assert [turn.action for turn in next(read_trajectories(record)).turns] == ["search[sandals]"]
 
 
-def _until(terminal: int, mark: bytes, seconds: float = 120.0) -> str:
-    """What the terminal shows up to a mark."""
+def _until(terminal: int, mark: bytes, press: bytes = b"", seconds: float = 240.0) -> str:
+    """What the terminal shows up to a mark, while a key is pressed once a second.
+
+    Once is not enough for Ctrl-C: Python misses it between showing the prompt and waiting for input.
+    """
     found = b""
     limit = time.monotonic() + seconds
     while mark not in found.replace(b"\r", b""):
-        ready = select.select([terminal], [], [], max(0.0, limit - time.monotonic()))[0]
-        assert ready, found.decode(errors="replace")
+        assert time.monotonic() < limit, found.decode(errors="replace")
+        os.write(terminal, press)
+        if not select.select([terminal], [], [], 1.0)[0]:
+            continue
         try:
             found += os.read(terminal, 4096)
         except OSError:  # the other end is closed
