@@ -81,7 +81,9 @@ def _prompts(world: World) -> str:
     parts = ["## Instructions to the Agent"]
     for protocol in ("text", "tools"):
         env = gym.make(world.id, memory=None, protocol=protocol)
-        parts.append(f"Protocol `{protocol}`:\n\n```\n{base_env(env).system_prompt}\n```")
+        prompt = base_env(env).system_prompt
+        fence = "````" if "```" in prompt else "```"
+        parts.append(f"Protocol `{protocol}`:\n\n{fence}\n{prompt}\n{fence}")
         env.close()
     return "\n\n".join(parts) + "\n"
 

@@ -43,7 +43,7 @@ class ActorCriticConfig(TRLConfig):  # type: ignore[misc]
     )
     critic_weight: float = _setting(1.0, "Share of a custom critic's reward; the rest is the environment's.")
     gamma: float = _setting(0.95, "Discount of a turn.")
-    gae_lambda: float = _setting(0.5, "Lambda of GAE: 0 trusts the critic, 1 trusts the rewards.")
+    gae_lambda: float = _setting(0.95, "Lambda of GAE: 0 trusts the critic, 1 trusts the rewards.")
     token_lambda: float = _setting(1.0, "Lambda between the tokens of one turn, for advantage='token'.")
     critic_use: str = _setting(
         "reward", "A custom critic's use: 'reward', 'potential', 'value' baseline, or 'filter' before execution."

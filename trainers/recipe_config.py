@@ -40,7 +40,7 @@ class CmatConfig:
 
     sft_episodes: int = option(300, "episodes of the warm start, over all its rounds; 0 leaves it out")
     sft_rounds: int = option(
-        2, "the first imitates the expert's episodes, later ones correct the policy's own (DAgger)"
+        1, "the first imitates the expert's episodes, later ones correct the policy's own (DAgger)"
     )
     sft_mistakes: float = option(0.1, "chance of a random action in them, which shows the expert's way back")
     sft_slips: float = option(0.1, "chance of a refused action in them, which shows how to go on after that")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Sums over several threads round differently, so the curves of a test would depend on the machine's cores."""
     before = torch.get_num_threads()

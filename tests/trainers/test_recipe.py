@@ -58,6 +58,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> CmatConfig:
         dev_tasks=6,
         num_envs=6,
         sft_episodes=6,
+        sft_rounds=2,
         sft={"logging_steps": 1, "per_device_train_batch_size": 4},
         iterations=4,
         max_new_tokens=3,
@@ -105,7 +106,15 @@ def test_results_are_complete(finished: RunFolder) -> None:
 
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
-    "where", [("base on dev", 3), ("sft", 1), ("actor-critic", 1), ("actor-critic", 2), ("sft on test", 5)]
+    "where",
+    [
+        ("base on dev", 3),
+        ("sft, round 1 of 2", 1),
+        ("sft, round 2 of 2", 1),
+        ("actor-critic", 1),
+        ("actor-critic", 2),
+        ("sft on test", 5),
+    ],
 )
 def test_an_interrupted_run_goes_on_and_ends_as_if_nothing_had_happened(
     where: tuple[str, int], config: CmatConfig, finished: RunFolder, tmp_path: Path

@@ -188,7 +188,7 @@ def test_a_reward_that_is_not_finite_ends_its_episode(run: Build, number: float)
 # A critic that breaks -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("advantage", "disliked"), [("turn", "01234"), ("group", "01")])
+@pytest.mark.parametrize(("advantage", "disliked"), [("turn", "01234"), ("group_relative", "01")])
 def test_a_critic_that_fails_ends_the_episodes_it_could_not_judge(
     run: Build, caplog: pytest.LogCaptureFixture, advantage: str, disliked: str
 ) -> None:
