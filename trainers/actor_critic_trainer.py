@@ -238,15 +238,6 @@ class ActorCriticTrainer(LoopTrainer):
         optimizer: torch.optim.Optimizer = self.optimizer
         return optimizer
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Write adapters and value head as `LoRAPolicy.save` does."""
-        if self.args.should_save:
-            self.policy.save(output_dir or self.args.output_dir)
-
-    def load_weights(self, folder: Path) -> None:
-        """Read what `save_model` wrote."""
-        self.policy.restore(folder)
-
     def save_more(self, folder: Path) -> None:
         """What training needs to go on exactly: episodes, memories and generators."""
         state = {

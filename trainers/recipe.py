@@ -118,9 +118,8 @@ class CmatRecipe:
         """Imitation of the expert on training tasks; short enough to begin anew after an interruption."""
         rounds = min(self.config.sft_rounds, self.config.sft_episodes)
         steps = 0
-        demonstrations: list[
-            Demonstration
-        ] = []  # of all rounds so far, or the last one would make it forget the others
+        # Of all rounds so far: trained on the last one alone, the policy would forget the others.
+        demonstrations: list[Demonstration] = []
         for number in range(rounds):
             self.display.begin(f"{SFT}, round {number + 1} of {rounds}")
             demonstrations += self._demonstrations(policy, number, self.config.sft_episodes // rounds)

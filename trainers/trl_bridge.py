@@ -20,6 +20,7 @@ from trl.trainer.reward_trainer import RewardTrainer
 from trl.trainer.sft_trainer import SFTTrainer
 
 from cmat_gym.core.errors import BackendError, UsageError, describe_error
+from cmat_gym.policies.lora import LoRAPolicy
 
 __all__ = ["LoopTrainer", "QuietRewardTrainer", "QuietSFTTrainer", "TRLConfig"]
 
@@ -53,6 +54,7 @@ class QuietRewardTrainer(_NoTelemetry, RewardTrainer):  # type: ignore[misc]
 class LoopTrainer(_NoTelemetry, _BaseTrainer):  # type: ignore[misc]
     """A TRL trainer whose `train` is written by the subclass; one step of its state is one iteration of that loop."""
 
+    policy: LoRAPolicy  # set by the subclass; what is trained
     args: Any
     control: Any
     state: Any
@@ -90,9 +92,14 @@ class LoopTrainer(_NoTelemetry, _BaseTrainer):  # type: ignore[misc]
         self.control = self.callback_handler.on_train_begin(self.args, self.state, self.control)
         return folder
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write adapters and value head as `LoRAPolicy.save` does."""
+        if self.args.should_save:
+            self.policy.save(output_dir or self.args.output_dir)
+
     def load_weights(self, folder: Path) -> None:
-        """Read the model's weights from a checkpoint; the counterpart of `save_model`."""
-        raise NotImplementedError
+        """Read what `save_model` wrote."""
+        self.policy.restore(folder)
 
     def begin_step(self) -> None:
         """Tell the callbacks that an iteration begins."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cmat_gym.cli import data_export, data_get, data_list
+from cmat_gym.cli.options import add_commands
 
 HELP = "fetch official data, export demonstrations"
 DESCRIPTION = "What goes into a training or an evaluation: official data from its public home, and your own episodes."
@@ -14,17 +15,7 @@ ACTIONS = {"list": data_list, "get": data_get, "export": data_export}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare one command for each thing that can be done."""
-    actions = parser.add_subparsers(title="commands", dest="action", metavar="COMMAND", required=True)
-    for name, action in ACTIONS.items():
-        sub = actions.add_parser(
-            name,
-            help=action.HELP,
-            description=action.DESCRIPTION,
-            epilog=getattr(action, "EXAMPLES", None),
-            formatter_class=parser.formatter_class,
-        )
-        action.add_arguments(sub)
-        sub.set_defaults(do=action.run)
+    add_commands(parser, ACTIONS, dest="action", run="do")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import cmat_gym
 from cmat_gym.cli import data, doctor, eval, list, memory, play, replay, table, train, view
+from cmat_gym.cli.options import add_commands
 from cmat_gym.core.errors import CmatError
 
 __all__ = ["main"]
@@ -81,17 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"cmat-gym {cmat_gym.__version__}")
-    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        sub = commands.add_parser(
-            name,
-            help=command.HELP,
-            description=command.DESCRIPTION,
-            epilog=getattr(command, "EXAMPLES", None),
-            formatter_class=HelpFormatter,
-        )
-        command.add_arguments(sub)
-        sub.set_defaults(run=command.run)
+    add_commands(parser, COMMANDS, dest="command", run="run")
     return parser
 
 

@@ -8,7 +8,7 @@ import inspect
 import json
 import os
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import gymnasium as gym
@@ -19,6 +19,7 @@ from cmat_gym.core.registry import WORLDS, world_class
 from cmat_gym.evaluation.panel import resolve_id
 
 __all__ = [
+    "add_commands",
     "add_config_options",
     "add_world_options",
     "config_from",
@@ -27,6 +28,28 @@ __all__ = [
     "key_values",
     "worlds_of",
 ]
+
+
+def add_commands(parser: argparse.ArgumentParser, commands: Mapping[str, Any], *, dest: str, run: str) -> None:
+    """Declare a command for each module, which says its help, its arguments and what it does.
+
+    Args:
+        parser: Gets the commands.
+        commands: Name -> module.
+        dest: Attribute of the parsed arguments that gets the name.
+        run: Attribute that gets the module's `run`.
+    """
+    named = parser.add_subparsers(title="commands", dest=dest, metavar="COMMAND", required=True)
+    for name, command in commands.items():
+        sub = named.add_parser(
+            name,
+            help=command.HELP,
+            description=command.DESCRIPTION,
+            epilog=getattr(command, "EXAMPLES", None),
+            formatter_class=parser.formatter_class,
+        )
+        command.add_arguments(sub)
+        sub.set_defaults(**{run: command.run})
 
 
 def add_world_options(parser: argparse.ArgumentParser, *, split: str | None, several: bool = False) -> None:
